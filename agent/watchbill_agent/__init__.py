@@ -1,0 +1,1 @@
+"""What runs inside an agent pod: mailbox loop, lifecycle, runners."""

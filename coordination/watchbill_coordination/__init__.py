@@ -1,0 +1,1 @@
+"""The shared-volume protocol: events, log, projections, mailboxes. Knows no Kubernetes."""

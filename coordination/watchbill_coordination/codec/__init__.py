@@ -1,0 +1,1 @@
+"""Between values and bytes: records of the log, messages of the mailboxes."""

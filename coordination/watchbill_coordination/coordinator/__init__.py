@@ -1,0 +1,1 @@
+"""Decide, append, sync, evolve: the one place where rules and log meet."""

@@ -1,0 +1,1 @@
+"""Read models derived from state; all may be deleted and come back byte-identical."""

@@ -1,0 +1,1 @@
+"""The process node: scheduler and kubelet whose containers are local processes."""

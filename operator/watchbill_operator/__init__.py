@@ -1,0 +1,1 @@
+"""The kopf operator: turns observations into commands and committed events into actions."""
