@@ -1,0 +1,153 @@
+"""What is so: the state that the fold over the log yields.
+
+Owns the shape of state; `evolve` is the only code that changes it. Invariant: it is a function of the log alone,
+so two folds of the same log are equal. Members are frozen values; the `State` around them is owned by one fold,
+which replaces members in place. Indexes (ready queues, counters) are derived and never compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from watchbill_coordination.core.specs import AgentName, AgentSpec, ReplicaName, TaskSpec, TaskUid
+
+
+class Phase(StrEnum):
+    """Where a task stands. Pending: not ready. Queued: ready, waits for a slot, a lock or a level."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing follows."""
+        return self in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
+
+
+class ReplicaPhase(StrEnum):
+    """Where a replica stands. Only Ready ones are given tasks."""
+
+    READY = "Ready"
+    DRAINING = "Draining"
+    RELEASED = "Released"
+    LOST = "Lost"
+
+
+class Level(StrEnum):
+    """Degradation, worst last."""
+
+    NORMAL = "Normal"
+    CONSTRAINED = "Constrained"
+    DEGRADED = "Degraded"
+    CRITICAL = "Critical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState:
+    """One Task. Times are seconds since the Unix epoch, taken from the records."""
+
+    uid: TaskUid
+    name: str
+    spec: TaskSpec
+    phase: Phase
+    generation: int
+    submitted_at: float
+    priority: int
+    suspended: bool
+    cancel_requested: bool = False
+    bound: Mapping[str, TaskUid] = field(default_factory=dict)  #: dependency's name → uid
+    first_queued: float | None = None  #: kept over retries and reassignment
+    queued_seq: int = 0  #: seq of the newest TaskQueued: the ready queue's generation
+    not_before: float = 0.0  #: a retry waits until then
+    attempt: int = 0  #: attempts begun; the fencing token of a result
+    retries: int = 0  #: attempts that failed and were followed by another
+    losses: int = 0  #: attempts lost with their agents
+    agent: ReplicaName | None = None  #: of the current attempt, or of the last one
+    incarnation: str = ""
+    started_at: float | None = None  #: of the current attempt, or of the last one
+    accepted: bool = False  #: the agent said that it runs
+    finished_at: float | None = None
+    reason: str = ""  #: CamelCase, of the last transition
+    message: str = ""
+    result: str = ""
+    exit_code: int | None = None
+    locks: Mapping[str, int] = field(default_factory=dict)  #: held now: name → fencing token
+    last_seq: int = 0  #: seq of the newest record about this task
+    epoch: int = 0  #: ep of that record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A slot in use."""
+
+    task: TaskUid
+    attempt: int
+    dispatched_seq: int
+    deadline: float  #: seconds since the Unix epoch
+    stopping: bool = False  #: its task was cancelled or deleted; the slot is free when the agent confirms
+    stopping_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaState:
+    """One member of a pool, as far as the log knows it."""
+
+    name: ReplicaName
+    agent: AgentName
+    phase: ReplicaPhase
+    incarnation: str
+    slots: int
+    attempts: Mapping[TaskUid, Attempt] = field(default_factory=dict)
+    drain_deadline: float = 0.0
+    registered_at: float = 0.0
+    last_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentState:
+    """One pool."""
+
+    name: AgentName
+    uid: str
+    generation: int
+    spec: AgentSpec
+    removed: bool = False  #: the object is gone, replicas are leaving
+    level: Level = Level.NORMAL
+    level_message: str = ""
+    declared_at: float = 0.0
+    below_since: float | None = None  #: capacity has been below a threshold since then (derived by `decide`)
+    last_seq: int = 0
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockState:
+    """Who holds a named resource: the attempts of tasks, each with its fencing token."""
+
+    name: str
+    shared: bool
+    holders: Mapping[TaskUid, int]
+
+
+@dataclass(slots=True)
+class State:
+    """All of it, at `seq`."""
+
+    log_id: str = ""
+    seq: int = 0
+    epoch: int = 0
+    ts: int = 0  #: microseconds, of the newest record
+    agents: dict[AgentName, AgentState] = field(default_factory=dict)
+    replicas: dict[ReplicaName, ReplicaState] = field(default_factory=dict)
+    tasks: dict[TaskUid, TaskState] = field(default_factory=dict)
+    names: dict[str, TaskUid] = field(default_factory=dict)  #: name → uid of the newest Task of that name
+    locks: dict[str, LockState] = field(default_factory=dict)
+    context: dict[str, str] = field(default_factory=dict)  #: path below shared-context → digest
+    outcomes: dict[TaskUid, Phase] = field(default_factory=dict)  #: of deleted Tasks that others are bound to
+    tokens: int = 0  #: fencing tokens given so far
