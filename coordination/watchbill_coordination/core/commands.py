@@ -102,7 +102,7 @@ class ReleaseReplica(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoseReplica(Command):
-    """A pod is gone, its container restarted, or its heartbeat stopped. An empty incarnation means whichever is known."""
+    """A pod is gone, its container restarted, or its heartbeat stopped. Empty incarnation: whichever is known."""
 
     agent: ReplicaName
     incarnation: str
