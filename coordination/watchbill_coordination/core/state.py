@@ -78,6 +78,7 @@ class TaskState:
     result: str = ""
     exit_code: int | None = None
     locks: Mapping[str, int] = field(default_factory=dict)  #: held now: name → fencing token
+    changed_at: float = 0.0  #: of the last change of phase
     last_seq: int = 0  #: seq of the newest record about this task
     epoch: int = 0  #: ep of that record
 
@@ -106,7 +107,11 @@ class ReplicaState:
     attempts: Mapping[TaskUid, Attempt] = field(default_factory=dict)
     drain_deadline: float = 0.0
     registered_at: float = 0.0
-    last_seq: int = 0
+    changed_at: float = 0.0  #: of the last change of phase
+    reason: str = ""  #: CamelCase, of draining or loss
+    message: str = ""
+    last_seq: int = 0  #: seq of the newest record about this replica or one of its attempts
+    epoch: int = 0  #: ep of that record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +125,7 @@ class AgentState:
     removed: bool = False  #: the object is gone, replicas are leaving
     level: Level = Level.NORMAL
     level_message: str = ""
+    level_since: float = 0.0  #: of the last change of level
     declared_at: float = 0.0
     below_since: float | None = None  #: capacity has been below a threshold since then (derived by `decide`)
     last_seq: int = 0
