@@ -1,0 +1,91 @@
+"""The functions that Kubernetes adds to CEL: strings, lists, quantities, URLs, addresses, formats.
+
+Owns the table from a function's name to its Python form. Receiver style `x.f(y)` and call style `f(x, y)` are the same
+call. A function that fails raises ValueError or TypeError, which the rule's evaluation reports.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlparse
+
+import cel
+from cel import stdlib
+
+from watchbill_local.server.schema_formats import is_readable
+
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
+_FACTORS = {"": Decimal(1)}
+_FACTORS |= {unit + "i": Decimal(2) ** (10 * (n + 1)) for n, unit in enumerate("KMGTPE")}
+_FACTORS |= {
+    unit: Decimal(10) ** power for unit, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
+}
+
+
+def parse_quantity(text: str) -> float:
+    """Return the number that a Kubernetes quantity such as `100m`, `1.5Gi` or `2e3` stands for."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
+    number, suffix = Decimal(match[1]), match[2] or ""
+    return float(number * (_FACTORS[suffix] if suffix in _FACTORS else Decimal(10) ** int(suffix[1:])))
+
+
+def _compare(left: Any, right: Any) -> int:
+    return (left > right) - (left < right)
+
+
+def _is_url(text: str) -> bool:
+    parts = urlparse(text)
+    return bool(parts.scheme and (parts.netloc or parts.path))
+
+
+def _find(text: str, pattern: str) -> str:
+    match = re.search(pattern, text)
+    return match[0] if match else ""
+
+
+def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
+    found = [match[0] for match in re.finditer(pattern, text)]
+    return found if limit < 0 else found[:limit]
+
+
+def _index_of(where: Any, what: Any, *start: int) -> int:
+    if isinstance(where, str):
+        return where.find(what, *start)
+    return where.index(what) if what in where else -1
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **dict(stdlib.STDLIB_FUNCTIONS),
+    "quantity": parse_quantity,
+    "isQuantity": is_readable(parse_quantity),
+    "isGreaterThan": lambda left, right: left > right,
+    "isLessThan": lambda left, right: left < right,
+    "compareTo": _compare,
+    "asInteger": int,
+    "asApproximateFloat": float,
+    "isInteger": lambda number: float(number).is_integer(),
+    "isURL": _is_url,
+    "url": lambda text: text,
+    "getHost": lambda text: urlparse(text).netloc,
+    "getHostname": lambda text: urlparse(text).hostname or "",
+    "getScheme": lambda text: urlparse(text).scheme,
+    "getPort": lambda text: str(urlparse(text).port or ""),
+    "getEscapedPath": lambda text: urlparse(text).path,
+    "isIP": is_readable(ipaddress.ip_address),
+    "isCIDR": is_readable(lambda text: ipaddress.ip_network(text, strict=False)),
+    "isSorted": lambda items: sorted(items) == list(items),
+    "find": _find,
+    "findAll": _find_all,
+    "indexOf": _index_of,
+}
+
+
+def pick_functions(program: cel.Program) -> dict[str, Callable[..., Any]]:
+    """Return the functions that a program names: a context that holds all of them costs more than most rules."""
+    return {name: FUNCTIONS[name] for name in program.functions() if name in FUNCTIONS}

@@ -1,0 +1,149 @@
+"""Refusals of the API, in the words and shape of Kubernetes.
+
+Owns `ApiError`, the one exception by which a request ends in a Status object, and the constructors of its ordinary
+kinds. Codes, reasons and messages are upstream's, since clients (kubectl, kopf, client-go) decide by them.
+Never logs and never sends: the HTTP layer does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+STALE_OBJECT = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+class Cause(NamedTuple):
+    """One thing that is wrong with an object, as it stands in `details.causes` of a Status."""
+
+    reason: str  #: FieldValueInvalid, FieldValueRequired, ...
+    field: str  #: path such as spec.containers[0].name; <nil> for the object itself
+    message: str  #: begins with the reason in words: `Invalid value: "x": ...`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """The names of a kind of object, as messages and details show them."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """`group/version`, or the version alone for the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def qualified(self) -> str:
+        """`plural.group`, or the plural alone for the core group."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def qualified_kind(self) -> str:
+        """`Kind.group`, or the kind alone for the core group."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+
+class ApiError(Exception):
+    """A request is refused; `status()` is what the client reads. The caller sends it and goes on."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: dict[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details
+        self.headers = dict(headers or {})
+
+    def status(self) -> dict[str, Any]:
+        """Return the Status object (kind Status, apiVersion v1, status Failure)."""
+        status: dict[str, Any] = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        }
+        if self.details:
+            status["details"] = self.details
+        return status
+
+
+def build_details(on: Named, name: str, kind: str | None = None) -> dict[str, Any]:
+    """Return `details` of a Status: name, group and kind (by custom of Kubernetes the plural stands as kind)."""
+    details: dict[str, Any] = {"kind": kind or on.plural}
+    if name:
+        details["name"] = name
+    if on.group:
+        details["group"] = on.group
+    return details
+
+
+def not_found(on: Named, name: str) -> ApiError:
+    """404: there is no object of that name."""
+    return ApiError(404, "NotFound", f'{on.qualified} "{name}" not found', build_details(on, name))
+
+
+def already_exists(on: Named, name: str) -> ApiError:
+    """409: the name is taken."""
+    return ApiError(409, "AlreadyExists", f'{on.qualified} "{name}" already exists', build_details(on, name))
+
+
+def conflict(on: Named, name: str, why: str = STALE_OBJECT) -> ApiError:
+    """409: the request was made against another state of the object."""
+    message = f'Operation cannot be fulfilled on {on.qualified} "{name}": {why}'
+    return ApiError(409, "Conflict", message, build_details(on, name))
+
+
+def bad_request(message: str) -> ApiError:
+    """400: the request cannot be understood."""
+    return ApiError(400, "BadRequest", message)
+
+
+def forbidden(on: Named, name: str, why: str) -> ApiError:
+    """403: understood and refused."""
+    return ApiError(403, "Forbidden", f'{on.qualified} "{name}" is forbidden: {why}', build_details(on, name))
+
+
+def gone(message: str, reason: str = "Expired") -> ApiError:
+    """410: the resource version or continue token is too old; the client lists again."""
+    return ApiError(410, reason, message)
+
+
+def method_not_allowed(on: Named, name: str = "") -> ApiError:
+    """405: the resource has no such verb."""
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", message, build_details(on, name))
+
+
+def unsupported_media_type(message: str) -> ApiError:
+    """415: a body or patch of this type is not read here."""
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
+def invalid(on: Named, name: str, causes: Sequence[Cause]) -> ApiError:
+    """422: the object breaks rules; every broken rule is one of `causes` (at least one)."""
+    lines = [f"{cause.field}: {cause.message}" for cause in causes]
+    text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
+    details = build_details(on, name, on.kind)
+    details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
+    return ApiError(422, "Invalid", f'{on.qualified_kind} "{name}" is invalid: {text}', details)
+
+
+def unprocessable(message: str) -> ApiError:
+    """422 for a patch that is well formed and does not apply (a failing `test` too)."""
+    causes = [{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]
+    text = "the server rejected our request due to an error in our request"
+    return ApiError(422, "Invalid", text, {"causes": causes})

@@ -1,0 +1,154 @@
+"""Defaults and checks of pods.
+
+Owns what the server fills into a pod, what it refuses, and what of a pod may change. Fill functions change the object
+that they are given, which is the caller's own copy; checks only read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from watchbill_local.server.errors import Cause
+from watchbill_local.server.names import check_label
+from watchbill_local.server.values import Obj, copy_value, format_json
+
+_SPEC_DEFAULTS: Obj = {
+    "restartPolicy": "Always",
+    "dnsPolicy": "ClusterFirst",
+    "schedulerName": "default-scheduler",
+    "terminationGracePeriodSeconds": 30,
+    "securityContext": {},
+    "serviceAccountName": "default",
+    "enableServiceLinks": True,
+}
+_CONTAINER_DEFAULTS: Obj = {
+    "resources": {},
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "File",
+}
+_EVICTION_SECONDS = 300
+_CONTAINER_LISTS = ("containers", "initContainers")
+_MUTABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName", "schedulingGates")
+_RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_IMMUTABLE_TEXT = (
+    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+    "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
+
+
+def fill_pod(value: Obj, old: Obj | None, now: str) -> None:
+    """Fill in what upstream's defaulting and admission would; a new pod is Pending."""
+    spec = value.setdefault("spec", {})
+    for key, default in _SPEC_DEFAULTS.items():
+        spec.setdefault(key, copy_value(default))
+    spec.setdefault("serviceAccount", spec["serviceAccountName"])
+    for container in _list_containers(spec):
+        _fill_container(container)
+    if old is None:
+        _fill_admission(spec)
+        value["status"] = {"phase": "Pending", "qosClass": decide_qos_class(spec)}
+        if spec.get("nodeName"):
+            scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+            value["status"]["conditions"] = [scheduled]
+
+
+def decide_qos_class(spec: Obj) -> str:
+    """Return BestEffort without requests and limits, Guaranteed when all are equal, else Burstable."""
+    resources = [container.get("resources") or {} for container in _list_containers(spec)]
+    if not any(each.get("requests") or each.get("limits") for each in resources):
+        return "BestEffort"
+    for each in resources:
+        limits = each.get("limits") or {}
+        if not {"cpu", "memory"} <= limits.keys() or each.get("requests", limits) != limits:
+            return "Burstable"
+    return "Guaranteed"
+
+
+def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
+    """Return what is wrong with a pod, or with its change from `old`."""
+    spec = value.get("spec") or {}
+    causes = [] if spec.get("containers") else [Cause("FieldValueRequired", "spec.containers", "Required value")]
+    seen: set[str] = set()
+    for field in reversed(_CONTAINER_LISTS):
+        for index, container in enumerate(spec.get(field) or []):
+            path = f"spec.{field}[{index}]"
+            causes += _check_container(container, path, seen) + _check_mounts(container, path, spec)
+    policy = spec.get("restartPolicy")
+    if policy not in _RESTART_POLICIES:
+        allowed = ", ".join(f'"{each}"' for each in _RESTART_POLICIES)
+        text = f"Unsupported value: {format_json(policy)}: supported values: {allowed}"
+        causes.append(Cause("FieldValueNotSupported", "spec.restartPolicy", text))
+    if old is not None and not _is_allowed_update(spec, old.get("spec") or {}):
+        causes.append(Cause("FieldValueForbidden", "spec", _IMMUTABLE_TEXT))
+    return causes
+
+
+def _list_containers(spec: Obj) -> list[Obj]:
+    return [container for field in _CONTAINER_LISTS for container in spec.get(field) or []]
+
+
+def _fill_container(container: Obj) -> None:
+    image = str(container.get("image") or "").rsplit("/", 1)[-1]
+    is_latest = "@" not in image and (":" not in image or image.endswith(":latest"))
+    container.setdefault("imagePullPolicy", "Always" if is_latest else "IfNotPresent")
+    for key, default in _CONTAINER_DEFAULTS.items():
+        container.setdefault(key, copy_value(default))
+    for port in container.get("ports") or []:
+        port.setdefault("protocol", "TCP")
+
+
+def _fill_admission(spec: Obj) -> None:
+    """Fill in what upstream's admission plug-ins add at create: priority and the two eviction tolerations."""
+    spec.setdefault("priority", 0)
+    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    known = {toleration.get("key") for toleration in spec.get("tolerations") or []}
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if key not in known:
+            toleration = {
+                "key": key,
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": _EVICTION_SECONDS,
+            }
+            spec.setdefault("tolerations", []).append(toleration)
+
+
+def _check_container(container: Obj, path: str, seen: set[str]) -> list[Cause]:
+    causes = []
+    name = container.get("name")
+    if not name:
+        causes.append(Cause("FieldValueRequired", f"{path}.name", "Required value"))
+    elif name in seen:
+        causes.append(Cause("FieldValueDuplicate", f"{path}.name", f'Duplicate value: "{name}"'))
+    else:
+        seen.add(name)
+        for problem in check_label(name):
+            causes.append(Cause("FieldValueInvalid", f"{path}.name", f'Invalid value: "{name}": {problem}'))
+    if not container.get("image"):
+        causes.append(Cause("FieldValueRequired", f"{path}.image", "Required value"))
+    return causes
+
+
+def _check_mounts(container: Obj, path: str, spec: Obj) -> list[Cause]:
+    volumes = {volume.get("name") for volume in spec.get("volumes") or []}
+    causes = []
+    for index, mount in enumerate(container.get("volumeMounts") or []):
+        if mount.get("name") not in volumes:
+            field = f"{path}.volumeMounts[{index}].name"
+            causes.append(Cause("FieldValueNotFound", field, f'Not found: "{mount.get("name")}"'))
+    return causes
+
+
+def _is_allowed_update(spec: Obj, old: Obj) -> bool:
+    if old.get("nodeName") not in (None, "", spec.get("nodeName")):
+        return False
+    return _fixed_part(spec) == _fixed_part(old)
+
+
+def _fixed_part(spec: Obj) -> Any:
+    """Return a copy of the spec without what an update may change."""
+    fixed = {key: value for key, value in spec.items() if key not in _MUTABLE}
+    for field in _CONTAINER_LISTS:
+        fixed[field] = [{k: v for k, v in each.items() if k != "image"} for each in spec.get(field) or []]
+    return fixed

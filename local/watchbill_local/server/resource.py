@@ -1,0 +1,85 @@
+"""What is served: one `Resource` for each group, version and plural.
+
+Owns the record that all parts of the server read: discovery, routing, admission, tables, selectors. Built-in kinds
+(kinds.py) and custom resource definitions (crds.py) both become Resources, so that the server has one path for all.
+A Resource is immutable; a changed CRD makes new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from watchbill_local.server.errors import Cause, Named
+from watchbill_local.server.names import NameRule
+from watchbill_local.server.schema import Schema
+from watchbill_local.server.values import Obj
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+Fill = Callable[[Obj, Obj | None, str], None]
+"""(object, stored object or None at create, now in ISO form): fills in defaults in the object, the caller's own copy."""
+Check = Callable[[Obj, Obj | None], list[Cause]]
+"""(object, stored object or None at create) -> what is wrong with it."""
+Row = Callable[[Obj, float], list[Any]]
+"""(object, now in seconds since the epoch) -> the cells of its row, one for each column."""
+Convert = Callable[[Obj], Obj]
+"""(object) -> the same object in another version, new where it differs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Where the scale subresource finds its numbers; paths such as `.spec.replicas`."""
+
+    spec_replicas: str
+    status_replicas: str
+    selector: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource(Named):
+    """One served resource."""
+
+    namespaced: bool = True
+    singular: str = ""
+    list_kind: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[str, ...] = ()  #: status, scale, log, binding, ...
+    verbs: tuple[str, ...] = ALL_VERBS
+    field_selectors: frozenset[str] = frozenset()  #: besides metadata.name and metadata.namespace
+    columns: tuple[dict[str, Any], ...] = ()  #: columnDefinitions of a Table; column n stands for cell n of `row`
+    row: Row
+    fill: Fill | None = None
+    check: Check | None = None
+    has_generation: bool = False
+    name_rule: NameRule = "subdomain"
+    crd: str | None = None  #: name of the CustomResourceDefinition that it comes from
+    schema: Schema | None = None
+    storage_group: str | None = None  #: group under which the objects are stored; the own one if None
+    from_storage: Convert | None = None  #: stored form -> this version
+    to_storage: Convert | None = None  #: this version -> stored form
+    is_preferred: bool = True  #: its version is the one that its group recommends
+    is_storage_version: bool = True
+    scale: Scale | None = None
+    warning: str | None = None  #: sent with each answer, for deprecated versions
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "singular", self.singular or self.kind.lower())
+        object.__setattr__(self, "list_kind", self.list_kind or f"{self.kind}List")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(group, plural) under which objects are stored; versions and views of a kind share it."""
+        return (self.group if self.storage_group is None else self.storage_group, self.plural)
+
+    @property
+    def has_status(self) -> bool:
+        """True when status can be written by the status subresource alone."""
+        return "status" in self.subresources
+
+    @property
+    def allows_strategic_patch(self) -> bool:
+        """Custom resources have no strategic merge patch: 415."""
+        return self.crd is None
