@@ -1,0 +1,232 @@
+"""Which status patch is sent next, and sending them.
+
+Owns the queue of objects whose `.status` differs from what was sent. Invariants: at most one patch of an object is under
+way; what is sent is built when it is sent, so the newest state wins and whatever lay between costs nothing; a patch of
+low rank never delays one of high rank. `PatchQueue` is pure and takes `now`; `Patcher` sends. Never reads `.status`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import count
+from typing import Any
+
+from watchbill_operator.api import (
+    Api,
+    ApiError,
+    ConflictError,
+    GoneError,
+    Request,
+    Resource,
+    UnavailableError,
+    UnprocessableError,
+)
+
+logger = logging.getLogger(__name__)
+
+PARALLEL = 12  #: patches under way; the rest of the API threads stays free for pods
+CROWD = 100  #: patches waiting from which on a merely waiting task is not worth a write
+RETRY_SECONDS = 5.0  #: until a patch that found no API is offered again
+
+
+class Rank(IntEnum):
+    """What goes first."""
+
+    ENDED = 0  #: a task's last patch
+    POOL = 1  #: an Agent
+    RUNNING = 2
+    WAITING = 3  #: Pending and Queued
+
+
+SETTLE_SECONDS: Mapping[Rank, float] = {
+    Rank.ENDED: 0.0,
+    Rank.POOL: 0.05,
+    Rank.RUNNING: 0.1,  #: a task that ends within it costs no Running patch
+    Rank.WAITING: 1.0,  #: a task that starts within it costs no Queued patch
+}
+CROWDED_SECONDS = 30.0  #: the longest that a waiting task's patch is put off in a crowd
+POOL_SPACING_SECONDS = 1.0  #: between two patches of one Agent, whose counts change with each dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An object whose status we write. Its uid keeps a patch from another object of the same name."""
+
+    resource: Resource
+    name: str
+    uid: str
+
+
+@dataclass(slots=True)
+class _Entry:
+    rank: Rank
+    offered: float
+    token: int
+
+
+@dataclass(slots=True)
+class PatchQueue:
+    """Targets that wait for a patch. Times are the caller's, in seconds of any monotonic clock."""
+
+    waiting: dict[Target, _Entry] = field(default_factory=dict)
+    under_way: dict[Target, Rank | None] = field(default_factory=dict)  #: rank offered meanwhile
+    spaced_until: dict[Target, float] = field(default_factory=dict)  #: Agents only
+    _heaps: dict[Rank, list[tuple[float, int, Target]]] = field(default_factory=lambda: {rank: [] for rank in Rank})
+    _tokens: count[int] = field(default_factory=count)
+
+    def offer(self, target: Target, rank: Rank, now: float, *, delay: float = 0.0) -> None:
+        """Say that the object's status changed. A newer offer replaces the older one, but not its age."""
+        if target in self.under_way:
+            self.under_way[target] = rank
+            return
+        entry = self.waiting.get(target)
+        if entry is not None and entry.rank == rank:
+            return
+        token = next(self._tokens)
+        self.waiting[target] = _Entry(rank, now, token)
+        due = max(now + SETTLE_SECONDS[rank], self.spaced_until.get(target, 0.0)) + delay
+        heapq.heappush(self._heaps[rank], (due, token, target))
+
+    def withdraw(self, target: Target) -> None:
+        """Forget an object that is gone."""
+        self.waiting.pop(target, None)
+        self.spaced_until.pop(target, None)
+
+    def take(self, now: float) -> Target | None:
+        """Take the next target that is due; it is under way until `done`."""
+        for rank in Rank:
+            due = self._due(rank)
+            if due is not None and due <= now:
+                _, _, target = heapq.heappop(self._heaps[rank])
+                del self.waiting[target]
+                self.under_way[target] = None
+                return target
+        return None
+
+    def done(self, target: Target, now: float) -> None:
+        """The patch ended, well or not; what was offered meanwhile waits again."""
+        rank = self.under_way.pop(target)
+        if rank is not None:
+            self.offer(target, rank, now)
+
+    def space(self, target: Target, now: float) -> None:
+        """Put the next patch of this Agent off."""
+        self.spaced_until[target] = now + POOL_SPACING_SECONDS
+
+    def next_due(self) -> float | None:
+        """When `take` wants to be called next."""
+        return min((due for rank in Rank if (due := self._due(rank)) is not None), default=None)
+
+    def _due(self, rank: Rank) -> float | None:
+        """When the first of that rank may go; entries that were replaced are dropped on the way."""
+        heap = self._heaps[rank]
+        while heap:
+            due, token, target = heap[0]
+            entry = self.waiting.get(target)
+            if entry is not None and entry.token == token:
+                crowded = rank is Rank.WAITING and len(self.waiting) >= CROWD
+                return max(due, entry.offered + CROWDED_SECONDS) if crowded else due
+            heapq.heappop(heap)
+        return None
+
+
+Build = Callable[[Target], Mapping[str, Any] | None]  #: the status to send now; None: nothing to say
+
+
+class Patcher:
+    """Sends what is due, `PARALLEL` at once, from the event loop."""
+
+    def __init__(self, api: Api, build: Build, *, on_fence: Callable[[str], None]) -> None:
+        self.queue = PatchQueue()
+        self._api = api
+        self._build = build
+        self._on_fence = on_fence
+        self._wake = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def offer(self, target: Target, rank: Rank) -> None:
+        """Say that the object's status changed."""
+        self.queue.offer(target, rank, time.monotonic())
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            self._wake.clear()
+            due = self._start_due()
+            timeout = None if due is None else max(0.0, due - time.monotonic())
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            except TimeoutError:
+                continue
+
+    async def flush(self, seconds: float) -> None:
+        """Let the patches that are under way end, for at most that long."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=seconds)
+
+    def _start_due(self) -> float | None:
+        """Start what may start; return when the next one is due, or None to wait for a wake-up."""
+        while len(self._sending) < PARALLEL:
+            target = self.queue.take(time.monotonic())
+            if target is None:
+                return self.queue.next_due()
+            sending = asyncio.create_task(self._send(target))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sent)
+        return None
+
+    def _sent(self, sending: asyncio.Task[None]) -> None:
+        self._sending.discard(sending)
+        self._wake.set()
+
+    async def _send(self, target: Target) -> None:
+        """Send one patch. An object that is gone or another is no error; a fence is the end of this operator."""
+        status = self._build(target)
+        try:
+            if status is not None:
+                await self._api.send(build_patch(target, status))
+        except (ConflictError, GoneError):
+            self.queue.withdraw(target)
+        except UnprocessableError as error:
+            self._refused(target, error)
+        except UnavailableError as error:
+            logger.warning("status patch put off", extra={"object": target.name, "error": str(error)})
+            self.queue.under_way[target] = None
+            self._retry(target)
+        except ApiError:
+            logger.exception("status patch refused", extra={"object": target.name})
+        finally:
+            now = time.monotonic()
+            if target.resource.plural == "agents":
+                self.queue.space(target, now)
+            if target in self.queue.under_way:
+                self.queue.done(target, now)
+
+    def _refused(self, target: Target, error: UnprocessableError) -> None:
+        if is_fence(str(error)):
+            self._on_fence(str(error))
+        else:
+            logger.error("status does not fit its schema", extra={"object": target.name, "error": str(error)})
+
+    def _retry(self, target: Target) -> None:
+        """Offer it again later: nothing else would before the next full reconcile."""
+        rank = self.queue.under_way.pop(target) or Rank.RUNNING
+        self.queue.offer(target, rank, time.monotonic(), delay=RETRY_SECONDS)
+
+
+def build_patch(target: Target, status: Mapping[str, Any]) -> Request:
+    """The request that writes this status on exactly this object."""
+    body = {"metadata": {"uid": target.uid}, "status": status}
+    return Request(method="PATCH", resource=target.resource, name=target.name, subresource="status", body=body)
+
+
+def is_fence(message: str) -> bool:
+    """Whether a refusal says that a later epoch, or a later record of ours, was seen already."""
+    return "epoch never goes down" in message or "lastSeq never goes down" in message
