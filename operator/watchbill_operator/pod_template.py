@@ -1,0 +1,312 @@
+"""What a podTemplate may say.
+
+Owns the limits of the user's say over agent pods: `check_pod_template` names everything that would weaken the isolation
+of agents, clash with what the operator builds, or is not understood. Invariant: what it lets through, laid over a built
+pod, leaves the coordination volume's mounts, the reserved environment, names, ownership and the restricted security
+context as they were. It lists what is allowed, so that a field which Kubernetes invents tomorrow is refused until
+somebody has thought about it. Pure and total: any JSON value gives findings, never an exception.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from watchbill_operator import pods
+from watchbill_operator.conditions import Finding
+from watchbill_operator.security_context import check_container_security, check_pod_security
+
+MAX_DEPTH = 24
+MAX_FINDINGS = 16
+POD_FIELDS = frozenset(
+    [
+        "affinity",
+        "containers",
+        "dnsConfig",
+        "dnsPolicy",
+        "hostAliases",
+        "imagePullSecrets",
+        "initContainers",
+        "nodeSelector",
+        "overhead",
+        "preemptionPolicy",
+        "priorityClassName",
+        "resources",
+        "runtimeClassName",
+        "schedulerName",
+        "securityContext",
+        "tolerations",
+        "topologySpreadConstraints",
+        "volumes",
+    ]
+)
+CONTAINER_FIELDS = frozenset(
+    [
+        "args",
+        "command",
+        "env",
+        "envFrom",
+        "image",
+        "imagePullPolicy",
+        "lifecycle",
+        "livenessProbe",
+        "name",
+        "ports",
+        "readinessProbe",
+        "resources",
+        "restartPolicy",
+        "securityContext",
+        "startupProbe",
+        "terminationMessagePath",
+        "terminationMessagePolicy",
+        "volumeMounts",
+        "workingDir",
+    ]
+)
+VOLUME_SOURCES = frozenset(
+    "configMap downwardAPI emptyDir ephemeral image persistentVolumeClaim projected secret".split()  # noqa: SIM905 - a table reads best in lines
+)
+LIST_ITEM_KEYS: Mapping[str, str] = {
+    "containers": "name",
+    "initContainers": "name",
+    "volumes": "name",
+    "env": "name",
+    "volumeMounts": "mountPath",
+    "ports": "containerPort",
+    "imagePullSecrets": "name",
+    "hostAliases": "ip",
+}
+RESERVED_LABELS = frozenset({pods.NAME_LABEL, pods.MANAGED_BY_LABEL})
+RESERVED_DOMAIN = "watchbill.dev"
+UNSAFE_ANNOTATIONS = ("container.apparmor.security.beta.kubernetes.io/", "seccomp.security.alpha.kubernetes.io/")
+
+
+def check_pod_template(template: Any, claim: str = "watchbill-coordination") -> list[Finding]:
+    """All that speaks against this podTemplate, at most `MAX_FINDINGS`; empty: it may be laid over the pod.
+
+    `claim` is the name of the coordination volume's PersistentVolumeClaim.
+    """
+    if template is None:
+        return []
+    shape = _check_shape(template)
+    if shape is not None:
+        return [shape]
+    findings = [*_check_members(template, claim)]
+    return findings[:MAX_FINDINGS]
+
+
+def _check_shape(template: Any) -> Finding | None:
+    """The first reason why the rules below could not even read it: nesting, nulls, directives, wrong types."""
+    todo: list[tuple[str, Any, int]] = [("podTemplate", template, 0)]
+    while todo:
+        path, value, depth = todo.pop()
+        if depth > MAX_DEPTH:
+            return Finding("NestedTooDeep", f"{path[:200]} is nested deeper than {MAX_DEPTH} levels.")
+        fault = _find_fault(path, value)
+        if fault is not None:
+            return fault
+        if isinstance(value, Mapping):
+            todo += [(f"{path}.{name}", member, depth + 1) for name, member in value.items()]
+        elif isinstance(value, list):
+            todo += [(f"{path}[{place}]", item, depth + 1) for place, item in enumerate(value)]
+    return _check_types(template)
+
+
+def _find_fault(path: str, value: Any) -> Finding | None:
+    if value is None:
+        return Finding("NullNotAllowed", f"{path} is null, which would remove what the operator builds; leave it out.")
+    directives = [name for name in value if str(name).startswith("$")] if isinstance(value, Mapping) else []
+    if directives:
+        return Finding(
+            "DirectiveNotAllowed", f"{path} has the merge directive {directives[0]}, which is not supported."
+        )
+    return None
+
+
+def _check_types(template: Any) -> Finding | None:
+    if not isinstance(template, Mapping):
+        return Finding("Malformed", "podTemplate is not an object.")
+    for part in ("metadata", "spec"):
+        if not isinstance(template.get(part, {}), Mapping):
+            return Finding("Malformed", f"podTemplate.{part} is not an object.")
+    spec = template.get("spec", {})
+    fault = _check_map_types("podTemplate.spec", spec)
+    if fault is not None:
+        return fault
+    for path, container in _containers(spec):
+        fault = _check_map_types(path, container)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _check_map_types(path: str, holder: Mapping[str, Any]) -> Finding | None:
+    """Lists that are merged item by item hold objects with their key, which no two share."""
+    for field, key in LIST_ITEM_KEYS.items():
+        items = holder.get(field, [])
+        if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+            return Finding("Malformed", f"{path}.{field} is not a list of objects.")
+        keys = [item.get(key) for item in items]
+        if not all(isinstance(value, str | int) and value != "" for value in keys):
+            return Finding("Malformed", f"{path}.{field} has an item without {key}.")
+        if len(set(keys)) < len(keys):
+            return Finding("Malformed", f"{path}.{field} has two items with the same {key}.")
+    for field in ("tolerations", "topologySpreadConstraints", "envFrom"):
+        if not isinstance(holder.get(field, []), list):
+            return Finding("Malformed", f"{path}.{field} is not a list.")
+    if not isinstance(holder.get("securityContext", {}), Mapping):
+        return Finding("Malformed", f"{path}.securityContext is not an object.")
+    return None
+
+
+def _check_members(template: Mapping[str, Any], claim: str) -> Iterator[Finding]:
+    for part in template:
+        if part not in ("metadata", "spec"):
+            yield Finding("FieldNotAllowed", f"podTemplate.{part} is not supported; it holds metadata and spec.")
+    yield from _check_metadata(template.get("metadata", {}))
+    spec = template.get("spec", {})
+    yield from _check_pod_spec(spec)
+    for volume in spec.get("volumes", ()):
+        yield from _check_volume(volume, claim)
+    init_names = {item["name"] for item in spec.get("initContainers", ())}
+    if pods.CONTAINER in init_names:
+        yield Finding("NameReserved", f"The init container name {pods.CONTAINER} is that of the agent's container.")
+    for path, container in _containers(spec):
+        yield from _check_container(path, container)
+
+
+def _containers(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for field in ("containers", "initContainers"):
+        items = spec.get(field, [])
+        for item in items if isinstance(items, list) else []:
+            if isinstance(item, Mapping):
+                yield f"podTemplate.spec.{field}[{item.get('name')}]", item
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> Iterator[Finding]:
+    for field, values in metadata.items():
+        if field not in ("labels", "annotations"):
+            yield Finding(
+                "NameReserved",
+                f"podTemplate.metadata.{field} is the operator's; only labels and annotations can be given.",
+            )
+        elif not isinstance(values, Mapping) or not all(isinstance(value, str) for value in values.values()):
+            yield Finding("Malformed", f"podTemplate.metadata.{field} is not a map of strings.")
+        else:
+            yield from _check_label_names(field, values)
+
+
+def _check_label_names(field: str, values: Mapping[str, Any]) -> Iterator[Finding]:
+    for name in values:
+        domain = name.partition("/")[0] if "/" in name else ""
+        reserved = domain == RESERVED_DOMAIN or domain.endswith("." + RESERVED_DOMAIN)
+        if reserved or (field == "labels" and name in RESERVED_LABELS):
+            yield Finding(
+                "LabelReserved", f"podTemplate.metadata.{field} has {name}, by which the operator knows its pods."
+            )
+        elif field == "annotations" and name.startswith(UNSAFE_ANNOTATIONS):
+            yield Finding(
+                "SecurityWeakened", f"podTemplate.metadata.annotations has {name}, which changes the pod's confinement."
+            )
+
+
+def _check_pod_spec(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    special = {
+        "serviceAccountName": ("ServiceAccountNotAllowed", "agents get no service account"),
+        "serviceAccount": ("ServiceAccountNotAllowed", "agents get no service account"),
+        "automountServiceAccountToken": ("ServiceAccountNotAllowed", "agents get no service account token"),
+        "hostNetwork": ("HostAccessNotAllowed", "agents do not share the node's network"),
+        "hostPID": ("HostAccessNotAllowed", "agents do not see the node's processes"),
+        "hostIPC": ("HostAccessNotAllowed", "agents do not share the node's memory"),
+        "shareProcessNamespace": ("HostAccessNotAllowed", "containers do not see each other's processes"),
+        "restartPolicy": ("FieldNotAllowed", "agents are always started again"),
+        "terminationGracePeriodSeconds": ("FieldNotAllowed", "it follows from the Agent's drainSeconds"),
+    }
+    for field in spec:
+        if field in special:
+            reason, why = special[field]
+            yield Finding(reason, f"podTemplate.spec.{field} is not allowed: {why}.")
+        elif field not in POD_FIELDS:
+            yield Finding("FieldNotAllowed", f"podTemplate.spec.{field} is not supported.")
+    yield from check_pod_security("podTemplate.spec.securityContext", spec.get("securityContext", {}))
+
+
+def _check_volume(volume: Mapping[str, Any], claim: str) -> Iterator[Finding]:
+    path = f"podTemplate.spec.volumes[{volume['name']}]"
+    sources = [name for name in volume if name != "name"]
+    if volume["name"] == pods.COORDINATION_VOLUME:
+        yield Finding("VolumeReserved", f"{path} has the name of the coordination volume.")
+    for source in sources:
+        if source == "hostPath":
+            yield Finding("HostAccessNotAllowed", f"{path} is a hostPath: agents do not see the node's files.")
+        elif source not in VOLUME_SOURCES:
+            yield Finding("VolumeNotAllowed", f"{path} is of the kind {source}, which is not supported; use a claim.")
+        elif not isinstance(volume[source], Mapping):
+            yield Finding("Malformed", f"{path}.{source} is not an object.")
+    if len(sources) != 1:
+        yield Finding("Malformed", f"{path} needs exactly one source, and has {len(sources)}.")
+    yield from _check_source(path, volume, claim)
+
+
+def _check_source(path: str, volume: Mapping[str, Any], claim: str) -> Iterator[Finding]:
+    pvc, projected = volume.get("persistentVolumeClaim"), volume.get("projected")
+    if isinstance(pvc, Mapping) and pvc.get("claimName") == claim:
+        yield Finding(
+            "CoordinationClaimNotAllowed", f"{path} is the coordination volume; agents see their own part of it only."
+        )
+    sources = projected.get("sources", []) if isinstance(projected, Mapping) else []
+    for source in sources if isinstance(sources, list) else [sources]:
+        allowed = isinstance(source, Mapping) and set(source) <= {"configMap", "secret", "downwardAPI"}
+        if not allowed:
+            yield Finding(
+                "ServiceAccountNotAllowed", f"{path} may project configMap, secret and downwardAPI only, and no token."
+            )
+
+
+def _check_container(path: str, container: Mapping[str, Any]) -> Iterator[Finding]:
+    for field in container:
+        if field not in CONTAINER_FIELDS:
+            yield Finding("FieldNotAllowed", f"{path}.{field} is not supported.")
+    for variable in container.get("env", ()):
+        if str(variable["name"]).startswith("WATCHBILL_"):
+            yield Finding(
+                "EnvironmentReserved",
+                f"{path}.env has {variable['name']}; names that begin with WATCHBILL_ are reserved.",
+            )
+    for port in container.get("ports", ()):
+        if port.get("hostPort") or port.get("hostIP"):
+            yield Finding("HostAccessNotAllowed", f"{path}.ports asks for a port of the node.")
+    for mount in container.get("volumeMounts", ()):
+        yield from _check_mount(path, mount)
+    for hook in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"):
+        if _names_a_host(container.get(hook)):
+            yield Finding(
+                "HostAccessNotAllowed", f"{path}.{hook} names a host; probes and hooks reach the pod itself only."
+            )
+    yield from check_container_security(f"{path}.securityContext", container.get("securityContext", {}))
+
+
+def _check_mount(path: str, mount: Mapping[str, Any]) -> Iterator[Finding]:
+    where = mount["mountPath"]
+    if mount.get("name") == pods.COORDINATION_VOLUME:
+        yield Finding("CoordinationClaimNotAllowed", f"{path} mounts the coordination volume once more, at {where}.")
+    if not isinstance(where, str) or not where.startswith("/") or is_reserved_path(where):
+        yield Finding(
+            "MountReserved", f"{path} mounts at {where}; {pods.MOUNT_ROOT} and what lies above it are reserved."
+        )
+    if mount.get("mountPropagation", "None") == "Bidirectional":
+        yield Finding("HostAccessNotAllowed", f"{path} mounts {where} so that the node would see it (Bidirectional).")
+
+
+def is_reserved_path(path: str) -> bool:
+    """Whether a mount there would cover, or lie among, the agent's own mounts."""
+    plain = "/" + posixpath.normpath(path).lstrip("/")
+    return plain == "/" or plain == pods.MOUNT_ROOT or plain.startswith(pods.MOUNT_ROOT + "/")
+
+
+def _names_a_host(value: Any) -> bool:
+    """Whether a `host` member occurs anywhere in a probe or hook (its depth was bounded before)."""
+    if isinstance(value, Mapping):
+        return "host" in value or any(_names_a_host(member) for member in value.values())
+    return isinstance(value, list) and any(_names_a_host(item) for item in value)
