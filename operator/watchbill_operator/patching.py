@@ -1,8 +1,8 @@
 """Which status patch is sent next, and sending them.
 
-Owns the queue of objects whose `.status` differs from what was sent. Invariants: at most one patch of an object is under
-way; what is sent is built when it is sent, so the newest state wins and whatever lay between costs nothing; a patch of
-low rank never delays one of high rank. `PatchQueue` is pure and takes `now`; `Patcher` sends. Never reads `.status`.
+Owns the queue of objects whose `.status` differs from what was sent. Invariants: at most one patch of an object is
+under way; what is sent is built when it is sent, so the newest state wins and whatever lay between costs nothing; a
+patch of low rank never delays one of high rank. `PatchQueue` is pure and takes `now`; `Patcher` sends.
 """
 
 from __future__ import annotations

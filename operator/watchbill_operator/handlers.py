@@ -1,0 +1,90 @@
+"""kopf's part: watching Agents, Tasks, pods and labelled ConfigMaps of one namespace.
+
+Owns kopf's settings and the handlers, which hold no logic: each turns an object into an observation and hands it over.
+Invariant: kopf writes nothing to the API: no finalizers, no annotations, no events, no peering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import kopf
+import pykube  # type: ignore[import-untyped]  # pykube-ng ships no types
+
+from watchbill_operator.observations import Observation, parse_observation
+
+CONTEXT_LABEL = "watchbill.dev/shared-context"
+MANAGED_SELECTOR = "app.kubernetes.io/managed-by=watchbill"
+LIST_CHUNK = 500
+IDLE_WORKER_SECONDS = 1.0  #: kopf keeps one asyncio task for each object that moved lately
+
+Observe = Callable[[Observation], None]
+Handler = Callable[..., Awaitable[None]]
+
+
+def build_registry(observe: Observe, kubeconfig: Path | None, on_startup: Callable[[], None]) -> kopf.OperatorRegistry:
+    """All handlers, each handing what it sees to `observe`."""
+    registry = kopf.OperatorRegistry()
+    for kind, selector in (
+        ("Agent", ("watchbill.dev", "v1alpha1", "agents")),
+        ("Task", ("watchbill.dev", "v1alpha1", "tasks")),
+        ("Pod", ("", "v1", "pods")),
+        ("ConfigMap", ("", "v1", "configmaps")),
+    ):
+        kopf.on.event(*selector, id=f"observe-{kind.lower()}", registry=registry)(_handler(kind, observe))
+
+    async def started(**_: Any) -> None:
+        on_startup()
+
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return build_connection(pykube.KubeConfig.from_file(str(kubeconfig)))
+
+    kopf.on.startup(registry=registry)(started)
+    if kubeconfig is None:
+        kopf.on.login(registry=registry)(kopf.login_with_service_account)
+    else:
+        kopf.on.login(registry=registry)(login)
+    return registry
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """kopf's settings: look only, and hand over at once."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # needs rights on the whole cluster otherwise
+    settings.watching.chunk_size = LIST_CHUNK
+    settings.watching.label_selectors["v1", "pods"] = MANAGED_SELECTOR
+    settings.watching.label_selectors["v1", "configmaps"] = CONTEXT_LABEL
+    settings.queueing.idle_timeout = IDLE_WORKER_SECONDS
+    settings.queueing.exit_timeout = 0.2
+    settings.process.ultimate_exiting_timeout = None
+    return settings
+
+
+def build_connection(config: pykube.KubeConfig) -> kopf.ConnectionInfo:
+    """What kopf needs to know of a kubeconfig. kopf asks again when the server refuses the credentials."""
+    authority = config.cluster.get("certificate-authority")
+    certificate, key = config.user.get("client-certificate"), config.user.get("client-key")
+    return kopf.ConnectionInfo(
+        server=config.cluster["server"],
+        ca_path=authority.filename() if authority else None,
+        insecure=config.cluster.get("insecure-skip-tls-verify"),
+        username=config.user.get("username"),
+        password=config.user.get("password"),
+        token=config.user.get("token"),
+        certificate_path=certificate.filename() if certificate else None,
+        private_key_path=key.filename() if key else None,
+        default_namespace=config.namespace,
+    )
+
+
+def _handler(kind: str, observe: Observe) -> Handler:
+    async def handle(event: kopf.RawEvent, **_: Any) -> None:
+        observation = parse_observation(kind, event["object"], deleted=event["type"] == "DELETED")
+        if observation:
+            observe(observation)
+
+    return handle

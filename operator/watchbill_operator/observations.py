@@ -1,0 +1,172 @@
+"""What the API showed, and what it means.
+
+Owns the step from an object to commands. Invariants: an observation older than what is known of its object yields
+nothing, and an object that was seen deleted never comes back; an object that cannot be read yields nothing but a log
+line. `Sightings` remembers versions; everything else is pure.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from watchbill_coordination.core.commands import (
+    Command,
+    DeclareAgent,
+    LoseReplica,
+    RemoveAgent,
+    RemoveTask,
+    SubmitTask,
+)
+from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
+from watchbill_coordination.core.state import ReplicaPhase, ReplicaState
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED_DELETIONS = 20_000  #: uids of deleted objects; a late event is seconds old, not so many deletions
+AGENT_CONTAINER = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One object as the API showed it."""
+
+    kind: str  #: Agent, Task, Pod or ConfigMap
+    body: Mapping[str, Any]
+    deleted: bool = False
+
+    @property
+    def name(self) -> str:
+        """metadata.name."""
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def uid(self) -> str:
+        """metadata.uid."""
+        return str(self.body["metadata"]["uid"])
+
+    @property
+    def is_leaving(self) -> bool:
+        """Gone, or marked for deletion and kept by somebody's finalizer."""
+        return self.deleted or "deletionTimestamp" in self.body["metadata"]
+
+
+def parse_observation(kind: str, body: Mapping[str, Any], *, deleted: bool = False) -> Observation | None:
+    """Make an observation of an object that has what every object has, else None."""
+    metadata = body.get("metadata")
+    if isinstance(metadata, Mapping) and metadata.get("name") and metadata.get("uid"):
+        return Observation(kind, body, deleted)
+    logger.warning("an object without name or uid was left out", extra={"kind": kind})
+    return None
+
+
+@dataclass(slots=True)
+class Sightings:
+    """The newest version seen of each object, and the uids that are gone."""
+
+    versions: dict[str, int] = field(default_factory=dict)  #: uid → resourceVersion
+    removed: dict[str, None] = field(default_factory=dict)  #: oldest first
+
+    def admit(self, observation: Observation) -> bool:
+        """Whether it is news. An observation of the same version is: acting on it twice changes nothing."""
+        uid = observation.uid
+        if uid in self.removed:
+            return False
+        if observation.deleted:
+            self.forget(uid)
+            return True
+        version = parse_version(observation.body["metadata"].get("resourceVersion", ""))
+        if version < self.versions.get(uid, 0):
+            return False
+        self.versions[uid] = version
+        return True
+
+    def forget(self, uid: str) -> None:
+        """The object is gone for good."""
+        self.versions.pop(uid, None)
+        self.removed[uid] = None
+        if len(self.removed) > REMEMBERED_DELETIONS:
+            del self.removed[next(iter(self.removed))]
+
+
+def parse_version(raw: object) -> int:
+    """A resourceVersion as a number; 0, older than all, where a server uses something else."""
+    text = str(raw)
+    return int(text) if text.isdecimal() else 0
+
+
+def parse_agent(observation: Observation) -> list[Command]:
+    """What an Agent object asks for."""
+    name = AgentName(observation.name)
+    if observation.is_leaving:
+        return [RemoveAgent(agent=name, uid=observation.uid)]
+    spec = observation.body.get("spec")
+    if not isinstance(spec, Mapping):
+        logger.error("an Agent without a spec was left out", extra={"agent": name})
+        return []
+    return [DeclareAgent(agent=name, uid=observation.uid, generation=_generation(observation), spec=spec)]
+
+
+def parse_task(observation: Observation) -> list[Command]:
+    """What a Task object asks for."""
+    uid = TaskUid(observation.uid)
+    if observation.is_leaving:
+        return [RemoveTask(task=uid)]
+    spec = observation.body.get("spec")
+    if not isinstance(spec, Mapping):
+        logger.error("a Task without a spec was left out", extra={"task": observation.name})
+        return []
+    return [SubmitTask(task=uid, name=observation.name, spec=spec, generation=_generation(observation))]
+
+
+def parse_pod(observation: Observation, replica: ReplicaState | None) -> list[Command]:
+    """What a pod says of the agent process that the log knows: that it cannot live any more, or nothing."""
+    if replica is None or replica.phase not in (ReplicaPhase.READY, ReplicaPhase.DRAINING):
+        return []
+    pod_uid, _, _ = replica.incarnation.partition("/")
+    if pod_uid != observation.uid:
+        return []
+    if observation.deleted:
+        return [_loss(replica, "PodGone", "its pod was deleted")]
+    status = observation.body.get("status") or {}
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return [_loss(replica, "PodGone", f"its pod ended: {status.get('reason') or status['phase']}")]
+    ended = find_termination(status)
+    if ended and _seconds(ended.get("finishedAt")) > replica.registered_at:
+        return [_loss(replica, "ContainerRestarted", f"its container ended with code {ended.get('exitCode')}")]
+    return []
+
+
+def find_termination(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How the agent container last ended, if it did."""
+    for container in status.get("containerStatuses") or ():
+        if container.get("name") == AGENT_CONTAINER:
+            now, before = container.get("state") or {}, container.get("lastState") or {}
+            found: Mapping[str, Any] | None = now.get("terminated") or before.get("terminated")
+            return found
+    return None
+
+
+def missing_pod(replica: ReplicaState) -> Command:
+    """The loss of a replica whose pod is not there any more."""
+    return _loss(replica, "PodGone", "its pod is not there any more")
+
+
+def _loss(replica: ReplicaState, reason: str, message: str) -> Command:
+    return LoseReplica(agent=ReplicaName(replica.name), incarnation=replica.incarnation, reason=reason, message=message)
+
+
+def _generation(observation: Observation) -> int:
+    generation = observation.body["metadata"].get("generation", 1)
+    return generation if isinstance(generation, int) else 1
+
+
+def _seconds(raw: object) -> float:
+    """A Kubernetes time as seconds since the Unix epoch; 0 where there is none."""
+    try:
+        return datetime.fromisoformat(str(raw)).timestamp()
+    except ValueError:
+        return 0.0
