@@ -1,0 +1,93 @@
+"""What the command asks of the API: Agents, Tasks and ConfigMaps of one namespace.
+
+Owns the translation between pykube's errors and sentences for a user. Never caches, never retries a write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pykube
+import pykube.exceptions
+import requests
+
+from watchbill_cli.home import NAMESPACE, Refused
+
+API_VERSION = "watchbill.dev/v1alpha1"
+TIMEOUT_SECONDS = 10.0
+
+
+class Agent(pykube.objects.NamespacedAPIObject):
+    """A pool of agents."""
+
+    version = API_VERSION
+    endpoint = "agents"
+    kind = "Agent"
+
+
+class Task(pykube.objects.NamespacedAPIObject):
+    """A piece of work."""
+
+    version = API_VERSION
+    endpoint = "tasks"
+    kind = "Task"
+
+
+class Cluster:
+    """A connection to one namespace."""
+
+    def __init__(self, kubeconfig: Path, namespace: str = NAMESPACE) -> None:
+        self.namespace = namespace
+        config = pykube.KubeConfig.from_file(str(kubeconfig))
+        self._api = pykube.HTTPClient(config, timeout=TIMEOUT_SECONDS)
+
+    def is_ready(self) -> bool:
+        """Whether the API server answers."""
+        try:
+            return bool(self._api.get(url="/readyz", base="", version="").status_code == requests.codes.ok)
+        except (requests.RequestException, pykube.exceptions.HTTPError):
+            return False
+
+    def has_crds(self) -> bool:
+        """Whether both resources are served."""
+        try:
+            answer = self._api.get(url="", base="/apis", version=API_VERSION)
+        except requests.RequestException:
+            return False
+        served = {item["name"] for item in answer.json().get("resources", ())} if answer.ok else set()
+        return {"agents", "tasks"} <= served
+
+    def agents(self) -> list[Mapping[str, Any]]:
+        """All Agents, by name."""
+        return self._list(Agent)
+
+    def tasks(self) -> list[Mapping[str, Any]]:
+        """All Tasks, by name."""
+        return self._list(Task)
+
+    def put_config_map(self, body: Mapping[str, Any]) -> bool:
+        """Create or replace a ConfigMap; False when it was there already with the same content."""
+        known = pykube.ConfigMap.objects(self._api, namespace=self.namespace).get_or_none(name=body["metadata"]["name"])
+        try:
+            if known is None:
+                pykube.ConfigMap(
+                    self._api, {**body, "metadata": {**body["metadata"], "namespace": self.namespace}}
+                ).create()
+                return True
+            parts = ("data", "binaryData")
+            if all((known.obj.get(part) or {}) == (body.get(part) or {}) for part in parts):
+                return False
+            known.obj.update({part: body.get(part) or {} for part in parts})
+            known.update()
+        except (pykube.exceptions.HTTPError, requests.RequestException) as error:
+            raise Refused(f"cannot write ConfigMap {body['metadata']['name']}: {error}") from error
+        return True
+
+    def _list(self, kind: type[pykube.objects.NamespacedAPIObject]) -> list[Mapping[str, Any]]:
+        try:
+            found = list(kind.objects(self._api, namespace=self.namespace))
+        except (pykube.exceptions.HTTPError, requests.RequestException) as error:
+            raise Refused(f"the API server does not answer ({error}): is the system up? `make up` starts it") from error
+        return sorted((item.obj for item in found), key=lambda obj: str(obj["metadata"]["name"]))

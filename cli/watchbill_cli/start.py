@@ -1,0 +1,126 @@
+"""`watchbill start`: bring a local system up, run the quickstart on real input, say what to type next.
+
+Owns what a user sees while that happens. The work is done by the system that it starts; this only asks and shows.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from watchbill_cli import quickstart
+from watchbill_cli.archive import pack
+from watchbill_cli.cluster import Cluster
+from watchbill_cli.context import put_archive
+from watchbill_cli.home import Home, Refused, data_file, default_home
+from watchbill_cli.kubectl import find_kubectl, run_kubectl
+from watchbill_cli.system import exclusive, start_system
+from watchbill_cli.tables import Progress, render_table, task_row
+
+READY_SECONDS = 60.0
+POLL_SECONDS = 0.1
+ENDED = ("Succeeded", "Failed", "Cancelled")
+
+
+def run_start(arguments: Namespace) -> int:
+    """Start, run the quickstart if one is asked for, and print the table. Exit code 1 if one of its Tasks failed."""
+    home = default_home()
+    home.make()
+    source = pack(Path(arguments.quickstart)) if arguments.quickstart else None
+    progress = Progress()
+    began = time.monotonic()
+    with exclusive(home):
+        cluster = start_system(home, progress, kubeconfig=arguments.kubeconfig, port=arguments.port)
+        run_kubectl(home.kubeconfig, ["apply", "-f", str(data_file("samples/agents.yaml"))])
+        wait_until_ready(cluster, progress)
+    progress.done(f"Agents ready after {time.monotonic() - began:.1f} s.")
+    if source is None:
+        print(next_steps(home))
+        return 0
+    programs = pack(data_file("samples/quickstart"))
+    put_archive(cluster, programs)
+    put_archive(cluster, source)
+    tasks = quickstart.build_tasks(source, programs)
+    body = {"apiVersion": "v1", "kind": "List", "items": tasks}
+    run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=json.dumps(body))
+    ended = wait_until_ended(cluster, progress, quickstart.suffix(source, programs))
+    print(f"{source.files} files of {Path(arguments.quickstart).resolve()}\n")
+    print(render_table(("TASK", "PHASE", "AGENT", "SECONDS", "RESULT"), [task_row(task) for task in ended]))
+    print("\n" + next_steps(home))
+    return 0 if all(task["status"]["phase"] == "Succeeded" for task in ended) else 1
+
+
+def wait_until_ready(cluster: Cluster, progress: Progress) -> None:
+    """Wait until every Agent has the replicas that it wants.
+
+    Raises Refused with the Agents' own words when that takes too long.
+    """
+    until = time.monotonic() + READY_SECONDS
+    while True:
+        agents = cluster.agents()
+        lacking = [agent for agent in agents if not is_ready(agent)]
+        if agents and not lacking:
+            return
+        if time.monotonic() > until:
+            raise Refused("not all agents are ready: " + "; ".join(describe(agent) for agent in lacking))
+        progress.say("waiting for agents: " + ", ".join(describe(agent) for agent in agents))
+        time.sleep(POLL_SECONDS)
+
+
+def is_ready(agent: Mapping[str, Any]) -> bool:
+    """Whether the status speaks of this spec and all replicas that it wants take tasks."""
+    status = agent.get("status") or {}
+    current = status.get("observedGeneration", 0) >= agent["metadata"].get("generation", 1)
+    conditions = {item["type"]: item["status"] for item in status.get("conditions") or ()}
+    return current and conditions.get("Ready") == "True"
+
+
+def describe(agent: Mapping[str, Any]) -> str:
+    """`blue 1/2 (reason)`."""
+    status = agent.get("status") or {}
+    said = [item["message"] for item in status.get("conditions") or () if item["type"] == "Ready"]
+    text = f"{agent['metadata']['name']} {status.get('readyReplicas', 0)}/{agent['spec'].get('replicas', 1)}"
+    return f"{text} ({said[0]})" if said and not is_ready(agent) else text
+
+
+def wait_until_ended(cluster: Cluster, progress: Progress, end: str) -> Sequence[Mapping[str, Any]]:
+    """Show the Tasks of this run until all have ended; return them in the diamond's order."""
+    while True:
+        tasks = quickstart.rows(cluster.tasks(), end)
+        phases = [(task.get("status") or {}).get("phase", "Pending") for task in tasks]
+        if len(tasks) == len(quickstart.STEPS) and all(phase in ENDED for phase in phases):
+            progress.done()
+            return tasks
+        running = [task["metadata"]["name"] for task, phase in zip(tasks, phases, strict=True) if phase == "Running"]
+        done = sum(phase in ENDED for phase in phases)
+        progress.say(f"{done} of {len(quickstart.STEPS)} tasks ended; running: {', '.join(running) or 'none'}")
+        time.sleep(POLL_SECONDS)
+
+
+def next_steps(home: Home) -> str:
+    """What to type next."""
+    kubectl = find_kubectl()
+    on_path = Path(kubectl).parent != Path(sys.executable).parent
+    name = "kubectl" if on_path else shlex.quote(kubectl)
+    watchbill = shlex.quote(str(Path(sys.executable).parent / "watchbill"))
+    return "\n".join(
+        [
+            "Paste this, then try the lines below:",
+            "",
+            f"export KUBECONFIG={shlex.quote(str(home.kubeconfig))}",
+            "",
+            f"{name} get agents,tasks                  # what there is",
+            f"{name} scale ag/blue --replicas=5        # more agents",
+            f"{name} describe wt                       # conditions and events",
+            f"{name} logs blue-0                       # what an agent says",
+            f"{watchbill} monitor                      # live table",
+            f"{watchbill} events                       # the event log",
+            "make down                                # stop; nothing is lost",
+        ]
+    )
