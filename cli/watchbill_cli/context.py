@@ -7,19 +7,30 @@ way on every control plane: through the API, never by the volume.
 from __future__ import annotations
 
 import base64
+import os
 import re
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from watchbill_cli.archive import MAX_BYTES, Archive, pack
 from watchbill_cli.cluster import Cluster
-from watchbill_cli.home import Refused
+from watchbill_cli.home import Refused, default_home
 
 LABEL = "watchbill.dev/shared-context"
 PART_BYTES = 900 * 1024
 KEY = re.compile(r"[A-Za-z0-9_][-._A-Za-z0-9]{0,252}")
 RESERVED = ("project-state.md", "results", "input")
+
+
+def run_put(arguments: Namespace) -> int:
+    """Send it, and print the entry of `context[]`."""
+    kubeconfig = Path(os.environ.get("KUBECONFIG") or default_home().kubeconfig)
+    if not kubeconfig.is_file():
+        raise Refused(f"there is no kubeconfig {kubeconfig}: start a system with `make up`, or set KUBECONFIG")
+    print(put(Cluster(kubeconfig), arguments.path))
+    return 0
 
 
 def put(cluster: Cluster, path: Path) -> str:

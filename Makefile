@@ -1,0 +1,32 @@
+# Everything that people and CI type. `make` alone says what there is.
+# Paths may hold spaces, so recipes quote them and no path is a target.
+.DEFAULT_GOAL := help
+.PHONY: help up down test check format bench clean
+SHELL := /bin/sh
+INPUT ?= .
+user = venv=$$(scripts/environment user) && export PATH="$$venv/bin:$$PATH"
+development = venv=$$(scripts/environment development) && export PATH="$$venv/bin:$$PATH"
+
+help:  ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+up:  ## start the system and run the quickstart on INPUT (default: this folder)
+	@$(user) && exec watchbill start --quickstart "$(INPUT)"
+
+down:  ## stop the system; nothing is lost
+	@$(user) && exec watchbill stop
+
+test:  ## what a user runs: no Go, no Docker, no root, within 5 minutes
+	@$(development) && exec pytest
+
+check:  ## everything that CI runs
+	@$(development) && ruff format --check . && ruff check . && mypy && lint-imports && exec pytest
+
+format:  ## format and mend what can be mended
+	@$(development) && ruff format . && ruff check --fix .
+
+bench:  ## measure; prints the table of docs/benchmarks.md
+	@$(development) && exec python -m benchmarks
+
+clean:  ## remove the environment and caches
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,156 @@
+"""The `watchbill` command: words in, exit codes out.
+
+Owns the arguments, the help texts and the exit codes. Each verb lives in a module of its own, imported only when it is
+asked for, so that `--help` is quick. Says what a user can mend in one sentence, without a trace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from watchbill_cli.home import Refused
+
+EXIT_CODES = """exit codes: 0 done · 1 something was found wrong, or a Task failed · 2 wrong use, or the one sentence
+on standard error says how to mend it · 65 the event log is damaged · 130 interrupted"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    module, function = arguments.run.split(":")
+    try:
+        return int(getattr(importlib.import_module(f"watchbill_cli.{module}"), function)(arguments))
+    except Refused as refusal:
+        print(f"watchbill: {refusal}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs with their options and examples."""
+    parser = argparse.ArgumentParser(
+        prog="watchbill",
+        description="Fleets of agents on Kubernetes whose state is an append-only event log.",
+        epilog=f"Acts on $WATCHBILL_ROOT, or on the local system of this checkout ($WATCHBILL_HOME).\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_system(verbs)
+    _add_reading(verbs)
+    _add_files(verbs)
+    return parser
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: str, *, says: str, examples: str
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(
+        name,
+        help=says,
+        description=says,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    start = _verb(
+        verbs,
+        "start",
+        "start:run_start",
+        says="start a local system, and run the quickstart on a folder",
+        examples="  watchbill start\n  watchbill start --quickstart ~/src/my-project",
+    )
+    start.add_argument("--quickstart", metavar="DIR", help="search, report on and review this folder")
+    start.add_argument(
+        "--kubeconfig", type=Path, metavar="FILE", help="use this control plane instead of the small one"
+    )
+    start.add_argument("--port", type=int, metavar="N", help="port of the small API server (by default a free one)")
+    stop = _verb(
+        verbs,
+        "stop",
+        "stop:run_stop",
+        says="stop the local system; nothing is lost",
+        examples="  watchbill stop\n  watchbill stop --drain 60",
+    )
+    stop.add_argument(
+        "--drain", type=float, default=10.0, metavar="SECONDS", help="how long running tasks may end (default 10)"
+    )
+
+
+def _add_reading(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    monitor = _verb(
+        verbs,
+        "monitor",
+        "monitor:run_monitor",
+        says="show agents and tasks as they change; plain lines when piped",
+        examples="  watchbill monitor\n  watchbill monitor --once -o json",
+    )
+    monitor.add_argument("--once", action="store_true", help="print one table and end")
+    _add_output(monitor)
+    events = _verb(
+        verbs,
+        "events",
+        "events:run_events",
+        says="print the event log, of all or of one task",
+        examples="  watchbill events\n  watchbill events review-1f2e3d4c --follow\n  watchbill events -o json | jq .type",
+    )
+    events.add_argument("task", nargs="?", help="name or uid of a Task")
+    events.add_argument("--follow", "-f", action="store_true", help="go on as events happen")
+    _add_output(events)
+    verify = _verb(
+        verbs,
+        "verify",
+        "verify:run_verify",
+        says="check that the log and every projection are whole",
+        examples="  watchbill verify && echo whole\n  watchbill verify -o json",
+    )
+    _add_output(verify)
+    repair = _verb(
+        verbs,
+        "repair",
+        "repair:run_repair",
+        says="rebuild what is derived and put damaged bytes aside; by default only says what it would do",
+        examples="  watchbill repair\n  watchbill repair --yes",
+    )
+    repair.add_argument("--yes", action="store_true", help="carry the plan out")
+    _add_output(repair)
+
+
+def _add_files(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lint = _verb(
+        verbs,
+        "lint",
+        "lint:run_lint",
+        says="check manifests of Agents and Tasks: file, line and column of what is wrong",
+        examples="  watchbill lint tasks.yaml\n  watchbill lint manifests/samples/*.yaml -o json",
+    )
+    lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _add_output(lint)
+    context = verbs.add_parser("context", help="files that agents may read", description="Files that agents may read.")
+    put = _verb(
+        context.add_subparsers(required=True, metavar="VERB"),
+        "put",
+        "context:run_put",
+        says="send a file or folder to shared-context; prints what a Task names in `context`",
+        examples="  watchbill context put docs/requirements.md\n  watchbill context put src/",
+    )
+    put.add_argument("path", type=Path)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of what is printed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
