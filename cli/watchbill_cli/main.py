@@ -103,7 +103,7 @@ def _add_reading(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "events",
         "events:run_events",
         says="print the event log, of all or of one task",
-        examples="  watchbill events\n  watchbill events review-1f2e3d4c --follow\n  watchbill events -o json | jq .type",
+        examples="  watchbill events\n  watchbill events review-1f2e3d4c -f\n  watchbill events -o json | jq .type",
     )
     events.add_argument("task", nargs="?", help="name or uid of a Task")
     events.add_argument("--follow", "-f", action="store_true", help="go on as events happen")
