@@ -1,0 +1,146 @@
+"""Who may write: the fence on the volume.
+
+Owns `epochs/`: one file a claim, named by a number, created by link(2), which fails if the name is there. Invariant:
+each number has one owner for ever, and the highest number is the writer. A writer looks for a higher number after
+each sync and before it acknowledges; a claimant claims first and reads the log afterwards; so whatever was
+acknowledged is read by the successor. No clock is involved. Never decides who should lead: that is the Lease's work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from watchbill_coordination.storage.atomic import make_directories, sync_directory, write_all
+from watchbill_coordination.storage.faults import Fenced, StorageFault
+from watchbill_coordination.storage.layout import Layout
+
+MAX_CLAIMS = 16  #: tries against other claimants before giving up
+KEPT_EPOCHS = 64  #: older claims are removed; the fence needs the highest alone
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that claimed an epoch, told so that a person or a successor can find out whether it lives."""
+
+    name: str
+    host: str = ""
+    boot_id: str = ""
+    pid: int = 0
+    start_time: int = 0  #: clock ticks after boot, from /proc/<pid>/stat
+    pod_uid: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} (process {self.pid} on {self.host})"
+
+
+def load_own_holder(name: str, pod_uid: str = "") -> Holder:
+    """Describe this process."""
+    pid = os.getpid()
+    return Holder(name, socket.gethostname(), _load_boot_id(), pid, _load_start_time(pid), pod_uid)
+
+
+def is_alive(holder: Holder) -> bool | None:
+    """Whether that process still runs; None where it cannot be told from here, because it ran on another host."""
+    if holder.host != socket.gethostname():
+        return None
+    if holder.boot_id != _load_boot_id():
+        return False
+    return _load_start_time(holder.pid) == holder.start_time != 0
+
+
+def load_highest_epoch(layout: Layout) -> int:
+    """Return the highest claimed number, 0 if there is none. Raises OSError."""
+    try:
+        return max((int(name) for name in os.listdir(layout.epochs) if name.isdecimal()), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def load_holder(layout: Layout, epoch: int) -> Holder | None:
+    """Read who claimed that epoch; None where the file is missing or unreadable."""
+    try:
+        members = json.loads((layout.epochs / str(epoch)).read_bytes())
+        return Holder(**{name: members[name] for name in Holder.__slots__ if name in members})
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def acquire_epoch(layout: Layout, holder: Holder, floor: int = 0) -> int:
+    """Claim max(highest on the volume, floor) + 1 and return it; durable when it returns.
+
+    `floor` is the highest epoch known from elsewhere (Lease, status of objects). Raises Fenced if others were faster
+    MAX_CLAIMS times, StorageFault where the volume refuses hard links.
+    """
+    make_directories(layout.epochs)
+    claim = layout.epochs / f".claim-{uuid.uuid4().hex}"
+    _write_synced(claim, json.dumps(asdict(holder), sort_keys=True).encode() + b"\n")
+    try:
+        for _ in range(MAX_CLAIMS):
+            epoch = max(load_highest_epoch(layout), floor) + 1
+            if _link_claim(claim, layout.epochs / str(epoch)):
+                sync_directory(layout.epochs)
+                _remove_old(layout, epoch)
+                return epoch
+        raise Fenced(f"{layout.epochs}: other processes claimed {MAX_CLAIMS} epochs meanwhile")
+    finally:
+        os.unlink(claim)
+
+
+def check_fence(layout: Layout, epoch: int) -> None:
+    """Look up whether a higher epoch exists. Raises Fenced, naming its holder."""
+    highest = load_highest_epoch(layout)
+    if highest > epoch:
+        raise Fenced(
+            f"epoch {highest} was claimed by {load_holder(layout, highest) or 'another process'}; ours is {epoch}"
+        )
+
+
+def _link_claim(claim: Path, target: Path) -> bool:
+    """Whether the number is ours. A lost reply of the server shows as EEXIST with two links of our own file."""
+    try:
+        os.link(claim, target)
+    except FileExistsError:
+        return os.stat(claim).st_nlink == 2
+    except OSError as error:
+        raise StorageFault(
+            f"{target}: the volume refuses hard links ({error.strerror}), which the fence needs"
+        ) from error
+    return True
+
+
+def _remove_old(layout: Layout, epoch: int) -> None:
+    for name in os.listdir(layout.epochs):
+        if name.isdecimal() and int(name) <= epoch - KEPT_EPOCHS:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(layout.epochs / name)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        write_all(fd, content, 0)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _load_boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _load_start_time(pid: int) -> int:
+    """Field 22 of /proc/<pid>/stat; 0 if there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])

@@ -1,0 +1,175 @@
+"""Reading the log without being its writer.
+
+Owns the verified walk over records: checksum, chain, seq without gaps, epoch of the segment, atomic groups whole.
+Invariant: a reader sees only complete groups, in order, within the lengths that successors sealed; bytes beyond a seal
+were never acknowledged and are not looked at. Takes no lock and writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+
+from watchbill_coordination.codec.records import (
+    MAX_LINE,
+    CorruptRecord,
+    LoadBlob,
+    Record,
+    compute_genesis,
+    decode,
+    read_header,
+)
+from watchbill_coordination.core.events import LogOpened, Recorded
+from watchbill_coordination.storage.blobs import load_blob
+from watchbill_coordination.storage.faults import LogCorrupt
+from watchbill_coordination.storage.head import load_head
+from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.segments import Link, load_chain
+
+FOLLOW_SECONDS = 0.2  #: between two looks of a follower
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a walk has come: behind the last complete group."""
+
+    log_id: str = ""
+    seq: int = 0
+    h: bytes = b""
+    ts: int = 0
+    ep: int = 0
+
+
+class SegmentWalk:
+    """One walk over one segment, from `position` on, which it moves.
+
+    After `groups` has ended, `end` is the offset behind the last complete group, `sha256` the digest of the bytes
+    before it, and `damage` says what is wrong at `damage_offset`, or is empty.
+    """
+
+    def __init__(self, link: Link, position: Position, load: LoadBlob | None) -> None:
+        self.link = link
+        self.position = position
+        self.end = 0
+        self.damage = ""
+        self.damage_offset = 0
+        self._load = load
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes up to `end`."""
+        return self._digest.hexdigest()
+
+    def groups(self) -> Iterator[list[Record]]:
+        """Yield each complete group, verified. Ends at the sealed length, at the end, or before the first damage."""
+        with open(self.link.segment.path, "rb") as file:
+            while group := self._read_group(file):
+                lines, records = group
+                self._digest.update(lines)
+                self.end += len(lines)
+                newest = records[-1]
+                position = self.position
+                position.seq, position.h = newest.recorded.seq, newest.h
+                position.ts, position.ep = newest.recorded.ts, newest.recorded.ep
+                yield records
+
+    def _read_group(self, file: BinaryIO) -> tuple[bytes, list[Record]] | None:
+        """Read the records of one group and their bytes; None where no whole group follows."""
+        limit = self.link.sealed_bytes
+        seq, h, offset = self.position.seq, self.position.h, self.end
+        lines: list[bytes] = []
+        records: list[Record] = []
+        while not records or records[-1].tx:
+            if offset == limit:
+                break
+            line = file.readline(MAX_LINE + 1)
+            if not line:
+                break
+            try:
+                record = self._verify(line, seq, h)
+                _check_group(records, record)
+            except CorruptRecord as error:
+                self.damage, self.damage_offset = str(error), offset
+                return None
+            lines.append(line)
+            records.append(record)
+            seq, h, offset = seq + 1, record.h, offset + len(line)
+        else:
+            return b"".join(lines), records
+        return None
+
+    def _verify(self, line: bytes, seq: int, h: bytes) -> Record:
+        if seq == 0:
+            header = read_header(line)
+            if header is None or not isinstance(header.event, LogOpened):
+                raise CorruptRecord("the log does not begin with LogOpened")
+            self.position.log_id = header.event.log_id
+            h = compute_genesis(header.event.log_id)
+        record = decode(line, h, self._load)
+        if record.recorded.seq != seq + 1:
+            raise CorruptRecord(f"seq {record.recorded.seq} follows {seq}")
+        if record.recorded.ep != self.link.segment.epoch:
+            raise CorruptRecord(f"epoch {record.recorded.ep} in a segment of epoch {self.link.segment.epoch}")
+        return record
+
+
+def _check_group(records: list[Record], record: Record) -> None:
+    if records and record.tx != records[-1].tx - 1:
+        raise CorruptRecord(f"{record.tx} records to come after {records[-1].tx}")
+
+
+def load_sealed(walk: SegmentWalk) -> Iterator[list[Record]]:
+    """Walk a sealed segment whole. Raises LogCorrupt where it differs from what its successor sealed."""
+    yield from walk.groups()
+    link = walk.link
+    if walk.end == link.sealed_bytes and walk.sha256 == link.sealed_sha256:
+        return
+    reason = walk.damage or f"ends after {walk.end} bytes; {link.sealed_bytes} were sealed"
+    offset = walk.damage_offset if walk.damage else walk.end
+    raise LogCorrupt(reason, file=link.segment.path, offset=offset, seq=walk.position.seq + 1)
+
+
+def load_records(layout: Layout) -> Iterator[Record]:
+    """Yield every record in order; at the newest segment's end, stop before an incomplete or damaged tail.
+
+    Raises LogCorrupt for damage before the newest segment.
+    """
+    position = Position()
+    load = partial(load_blob, layout)
+    for link in load_chain(layout):
+        walk = SegmentWalk(link, position, load)
+        groups = walk.groups() if link.sealed_bytes is None else load_sealed(walk)
+        for group in groups:
+            yield from group
+
+
+def read_log(layout: Layout) -> Iterator[Recorded]:
+    """Yield every event of the log with its place. Raises LogCorrupt, OSError."""
+    for record in load_records(layout):
+        yield record.recorded
+
+
+def follow_log(layout: Layout, *, after: int = 0, is_ended: Callable[[], bool] = lambda: False) -> Iterator[Recorded]:
+    """Yield the events behind seq `after`, and then each new one once it is acknowledged, until `is_ended` says so.
+
+    A writer that comes back with a new segment is followed. Raises LogCorrupt, OSError.
+    """
+    seen = after
+    while not is_ended():
+        head = load_head(layout)
+        if head is not None and head.seq > seen:
+            for recorded in _load_after(layout, seen):
+                if recorded.seq > head.seq:
+                    break
+                seen = recorded.seq
+                yield recorded
+        time.sleep(FOLLOW_SECONDS)
+
+
+def _load_after(layout: Layout, seen: int) -> Iterator[Recorded]:
+    return (recorded for recorded in read_log(layout) if recorded.seq > seen)
