@@ -1,0 +1,112 @@
+"""`watchbill lint FILE...`: what the API server would refuse, before it is asked, with file, line and column.
+
+Owns no rule: the schemas of the CRDs that ship with the project say what is right, read by the same code that the small
+API server uses, and the operator's own check of a podTemplate. Other kinds of objects pass unseen.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from watchbill_cli.home import Refused, data_file
+from watchbill_cli.manifests import Finding, Manifest, load_manifests
+from watchbill_operator.pod_template import check_pod_template
+
+GROUP = "watchbill.dev/"
+MAX_NAME = 253
+MAX_ANNOTATIONS = 262_144  #: bytes of all annotations; `kubectl apply` puts the whole object into one
+
+
+def run_lint(arguments: Namespace) -> int:
+    """Print all findings; exit code 1 if one of them is an error."""
+    findings = [finding for path in arguments.files for finding in lint_file(path)]
+    if arguments.output == "json":
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(finding)
+    return int(any(finding.severity == "error" for finding in findings))
+
+
+def lint_file(path: Path) -> Iterator[Finding]:
+    """Yield what is wrong with a file, in its order."""
+    for item in load_manifests(path):
+        if isinstance(item, Finding):
+            yield item
+        else:
+            yield from sorted(lint_manifest(item), key=lambda finding: (finding.line, finding.column))
+
+
+def lint_manifest(manifest: Manifest) -> Iterator[Finding]:
+    """Yield what is wrong with one object."""
+    value = manifest.value
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        yield manifest.finding("", "is no Kubernetes object: it has no kind")
+        return
+    if not str(value.get("apiVersion", "")).startswith(GROUP):
+        return
+    schema = _schemas().get((str(value["apiVersion"]), value["kind"]))
+    if schema is None:
+        known = ", ".join(sorted(f"{kind} of {version}" for version, kind in _schemas()))
+        yield manifest.finding("kind", f"there is no {value['kind']} of {value['apiVersion']}; there are {known}")
+        return
+    yield from _lint_metadata(manifest, value)
+    yield from _lint_size(manifest, value)
+    for unknown in schema.normalise(value):
+        yield manifest.finding(unknown, "unknown field")
+    for cause in schema.check(value, None):
+        yield manifest.finding(cause.field, cause.message)
+    template = (value.get("spec") or {}).get("podTemplate") if isinstance(value.get("spec"), dict) else None
+    if isinstance(template, dict):
+        for refusal in check_pod_template(template):
+            yield manifest.finding("spec.podTemplate", refusal.message)
+
+
+def _lint_metadata(manifest: Manifest, value: Mapping[str, Any]) -> Iterator[Finding]:
+    from watchbill_local.server.names import is_subdomain
+
+    metadata = value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if name is None:
+        if not (isinstance(metadata, dict) and metadata.get("generateName")):
+            yield manifest.finding("metadata", "the object has no name")
+    elif not isinstance(name, str) or len(name) > MAX_NAME or not is_subdomain(name):
+        yield manifest.finding(
+            "metadata.name",
+            f"a name consists of lower case letters, digits, '-' and '.', and has at most {MAX_NAME} characters",
+        )
+
+
+def _lint_size(manifest: Manifest, value: Mapping[str, Any]) -> Iterator[Finding]:
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()) + 1
+    if size > MAX_ANNOTATIONS:
+        yield manifest.finding(
+            "spec",
+            f"the object has {size} bytes, and `kubectl apply` keeps a copy of it in an annotation of at most "
+            f"{MAX_ANNOTATIONS}: use `kubectl create`, or `kubectl apply --server-side`",
+            "warning",
+        )
+
+
+@cache
+def _schemas() -> Mapping[tuple[str, str], Any]:
+    """The compiled schemas by apiVersion and kind."""
+    try:
+        from watchbill_local.server.schema import Schema
+    except ImportError as error:
+        raise Refused(f"lint needs the package {error.name}: `pip install 'watchbill[local]'` brings it") from error
+    found: dict[tuple[str, str], Any] = {}
+    for path in sorted(data_file("crds").glob("*.yaml")):
+        definition = YAML(typ="safe").load(path.read_text(encoding="utf-8"))["spec"]
+        for version in definition["versions"]:
+            key = (f"{definition['group']}/{version['name']}", definition["names"]["kind"])
+            found[key] = Schema(version["schema"]["openAPIV3Schema"])
+    return found
