@@ -49,5 +49,6 @@ def parse_time(text: str | None) -> float | None:
 
 
 def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """The text, or its beginning with a sign that there was more."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """The text, or its beginning with a sign that there was more; what is not Unicode (agents write it) is replaced."""
+    sound = text.encode("utf-8", "replace").decode()
+    return sound if len(sound) <= limit else sound[: limit - 1] + "…"

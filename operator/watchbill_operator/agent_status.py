@@ -1,0 +1,168 @@
+"""The status of an Agent, from the state of the log and its observed pods.
+
+Owns the form of `.status` of Agents and the sentences in it. Pure: what the log knows comes from the log with its times;
+what only pods know (an image that cannot be had, no node) comes from them. Invariant: `Ready` is never False without the
+best known reason and a sentence that says what to mend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from watchbill_coordination.core.specs import AgentName, parse_agent_spec
+from watchbill_coordination.core.state import AgentState, Level, ReplicaPhase, ReplicaState, State
+
+from watchbill_operator import pods
+from watchbill_operator.conditions import Finding, build_condition
+from watchbill_operator.observed_pods import PodView
+from watchbill_operator.planning import MAX_REPLICAS, wanted_replicas
+from watchbill_operator.pod_template import check_pod_template
+
+AGENT_STATUS_FIELDS = (
+    "replicas",
+    "readyReplicas",
+    "busyReplicas",
+    "selector",
+    "level",
+    "conditions",
+    "observedGeneration",
+    "epoch",
+    "lastSeq",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSight:
+    """All that the status of one Agent is made from."""
+
+    agent: Mapping[str, Any]  #: in its API form
+    known: AgentState
+    replicas: Sequence[ReplicaState]  #: that the log knows of, of this Agent
+    pods: Sequence[PodView]  #: that it owns and that have not ended
+    template_findings: Sequence[Finding]
+    findings: Sequence[Finding]  #: of the plan, and refusals of the API server
+
+    @property
+    def wanted(self) -> int:
+        """Replicas that are to be there."""
+        return wanted_replicas(self.agent)
+
+    @property
+    def generation(self) -> int:
+        """Of the spec that the status speaks of."""
+        return int(self.agent["metadata"].get("generation", self.known.generation))
+
+    @property
+    def ready(self) -> int:
+        """Replicas that take tasks."""
+        return sum(replica.phase is ReplicaPhase.READY for replica in self.replicas)
+
+
+def build_agent_status(
+    agent: Mapping[str, Any], state: State, observed: Iterable[PodView], findings: Sequence[Finding] = ()
+) -> dict[str, Any]:
+    """The whole `.status` of that Agent, which the log must know of (KeyError otherwise).
+
+    `findings` are those of its plan, and what the API server said when it refused a pod.
+    """
+    name = AgentName(agent["metadata"]["name"])
+    own = [pod for pod in observed if pod.owner_uid == agent["metadata"]["uid"] and not pod.has_ended]
+    sight = AgentSight(
+        agent=agent,
+        known=state.agents[name],
+        replicas=[replica for replica in state.replicas.values() if replica.agent == name],
+        pods=own,
+        template_findings=check_pod_template(agent["spec"].get("podTemplate")),
+        findings=findings,
+    )
+    return {
+        "replicas": sum(not pod.is_deleting for pod in own),
+        "readyReplicas": sight.ready,
+        "busyReplicas": sum(bool(replica.attempts) for replica in sight.replicas),
+        "selector": pods.build_selector(name),
+        "level": sight.known.level.value,
+        "conditions": _build_conditions(sight),
+        "observedGeneration": sight.generation,
+        "epoch": max([sight.known.epoch, *(replica.epoch for replica in sight.replicas)]),
+        "lastSeq": max([sight.known.last_seq, *(replica.last_seq for replica in sight.replicas)]),
+    }
+
+
+def _build_conditions(sight: AgentSight) -> list[dict[str, Any]]:
+    is_ready, why = _explain_readiness(sight)
+    declared_at, generation = sight.known.declared_at, sight.generation
+    degraded = sight.known.level is not Level.NORMAL
+    return [
+        build_condition("Ready", is_ready, why, since=_ready_since(sight, is_ready), generation=generation),
+        build_condition(
+            "TemplateAccepted",
+            not sight.template_findings,
+            _explain_template(sight),
+            since=declared_at,
+            generation=generation,
+        ),
+        build_condition(
+            "ReplicasBounded",
+            parse_agent_spec(sight.agent["spec"]).replicas > MAX_REPLICAS,
+            _explain_bound(sight),
+            since=declared_at,
+            generation=generation,
+        ),
+        build_condition(
+            "Degraded",
+            degraded,
+            _explain_level(sight),
+            since=sight.known.level_since or declared_at,
+            generation=generation,
+        ),
+    ]
+
+
+def _explain_readiness(sight: AgentSight) -> tuple[bool, Finding]:
+    """Whether it is ready, and the nearest cause when it is not: refusals first, then pods in trouble, then waiting."""
+    ready, wanted = sight.ready, sight.wanted
+    count = f"{ready} of {wanted} replicas are ready"
+    if parse_agent_spec(sight.agent["spec"]).suspend:
+        return False, Finding("Suspended", f"It is given no new tasks, as spec.suspend asks for; {count}.")
+    if ready >= wanted:
+        return True, Finding("AllReady", f"{count}." if wanted else "No replicas are wanted.")
+    if sight.template_findings:
+        return False, Finding("TemplateRefused", f"{count}; its podTemplate is refused, see TemplateAccepted.")
+    if sight.findings:
+        first = sight.findings[0]
+        return False, Finding(first.reason, f"{count}. {first.message}")
+    troubled = next((pod for pod in sight.pods if pod.trouble is not None), None)
+    if troubled is not None and troubled.trouble is not None:
+        return False, Finding(troubled.trouble.reason, f"{count}. {troubled.name}: {troubled.trouble.message}")
+    return False, Finding("Starting", f"{count}; the others are being started or have not registered yet.")
+
+
+def _ready_since(sight: AgentSight, is_ready: bool) -> float:
+    """When the newest thing happened that readiness depends on, by the log's and the pods' own times."""
+    phases = [replica.changed_at or replica.registered_at for replica in sight.replicas]
+    missing = [] if is_ready else [pod.created_at for pod in sight.pods]
+    return max([sight.known.declared_at, *phases, *missing])
+
+
+def _explain_template(sight: AgentSight) -> Finding:
+    if not sight.template_findings:
+        return Finding("Accepted", "Agent pods are made with it.")
+    sentences = " ".join(finding.message for finding in sight.template_findings)
+    return Finding(sight.template_findings[0].reason, f"No pods are made from it; those that run stay. {sentences}")
+
+
+def _explain_bound(sight: AgentSight) -> Finding:
+    asked = parse_agent_spec(sight.agent["spec"]).replicas
+    if asked > MAX_REPLICAS:
+        return Finding(
+            "TooManyReplicas", f"{asked} replicas were asked for; {MAX_REPLICAS} are made, the most there are."
+        )
+    return Finding("WithinBounds", f"An Agent may have up to {MAX_REPLICAS} replicas.")
+
+
+def _explain_level(sight: AgentSight) -> Finding:
+    if sight.known.level is Level.NORMAL:
+        return Finding("Normal", sight.known.level_message or "Enough replicas are ready.")
+    return Finding(sight.known.level.value, sight.known.level_message or f"The level is {sight.known.level.value}.")

@@ -1,0 +1,151 @@
+"""Kubernetes Events about Tasks and Agents, from recorded events.
+
+Owns which records a person should see in `kubectl describe`, and in what words. Pure. Invariants: the name of an Event
+follows from log and place, so that making it twice makes one; exceptional ones (retry, lost, refused, level, failure)
+are always made, ordinary ones only while the budget lasts, which a busy system has used up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from watchbill_coordination.core import events as ev
+from watchbill_coordination.core.specs import AgentName
+from watchbill_coordination.core.state import State
+
+from watchbill_operator.conditions import clip, format_time
+
+API_VERSION = "watchbill.dev/v1alpha1"
+COMPONENT = "watchbill-operator"
+BURST = 10.0  #: ordinary Events that may come at once
+REFILL_PER_SECOND = 0.5
+NAME_LIMIT = 200  #: characters of the object's name in the Event's name
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Ordinary Events that may still be made."""
+
+    tokens: float = BURST
+    at: float = 0.0  #: seconds since the Unix epoch, when `tokens` was right
+
+
+@dataclass(frozen=True, slots=True)
+class _Notice:
+    """What one type of record says to people."""
+
+    reason: str
+    tell: Callable[[Any], str]
+    is_exceptional: bool = False
+
+
+def _by_type() -> Mapping[type[ev.Event], _Notice]:
+    return {
+        ev.AttemptFailed: _Notice("AttemptFailed", lambda e: f"Attempt {e.attempt} on {e.agent}: {e.message}", True),
+        ev.AttemptLost: _Notice(
+            "AttemptLost", lambda e: f"Attempt {e.attempt} was lost with {e.agent} ({e.reason}); it is repeated.", True
+        ),
+        ev.TaskRetryScheduled: _Notice(
+            "RetryScheduled", lambda e: f"Another attempt follows, not before {format_time(e.not_before)}.", True
+        ),
+        ev.TaskFailed: _Notice("Failed", lambda e: f"{e.reason}: {e.message}", True),
+        ev.ResultRefused: _Notice(
+            "ResultRefused", lambda e: f"A result of attempt {e.attempt} from {e.agent} was refused: {e.reason}.", True
+        ),
+        ev.MessageRejected: _Notice(
+            "MessageRejected", lambda e: f"A message of {e.agent} was put into quarantine: {e.reason}.", True
+        ),
+        ev.ReplicaLost: _Notice("ReplicaLost", lambda e: f"{e.agent} is lost ({e.reason}). {e.message}".strip(), True),
+        ev.LevelChanged: _Notice("LevelChanged", lambda e: f"{e.previous} → {e.level}: {e.message}", True),
+        ev.TaskDispatched: _Notice("Dispatched", lambda e: f"Attempt {e.attempt} was given to {e.agent}."),
+        ev.TaskSucceeded: _Notice("Succeeded", lambda e: f"Attempt {e.attempt} on {e.agent} succeeded."),
+        ev.TaskCancelled: _Notice("Cancelled", lambda e: e.message or "It was cancelled."),
+        ev.ReplicaRegistered: _Notice("ReplicaReady", lambda e: f"{e.agent} takes tasks, {e.slots} at a time."),
+        ev.ReplicaDraining: _Notice("ReplicaDraining", lambda e: f"{e.agent} is leaving ({e.reason})."),
+    }
+
+
+NOTICES = _by_type()
+WARNINGS = frozenset(
+    {ev.AttemptFailed, ev.AttemptLost, ev.TaskFailed, ev.ResultRefused, ev.MessageRejected, ev.ReplicaLost}
+)
+
+
+def build_kube_events(
+    records: Iterable[ev.Recorded], state: State, namespace: str, budget: Budget
+) -> tuple[list[dict[str, Any]], Budget]:
+    """The Events to make for these records, and the budget that is left. Objects that are gone get none."""
+    bodies = []
+    for recorded in records:
+        notice = NOTICES.get(type(recorded.event))
+        subject = None if notice is None else _find_subject(recorded.event, state)
+        if notice is None or subject is None:
+            continue
+        budget = _refill(budget, recorded.at)
+        if not notice.is_exceptional and budget.tokens < 1:
+            continue
+        if not notice.is_exceptional:
+            budget = Budget(budget.tokens - 1, budget.at)
+        bodies.append(_build_body(recorded, notice, {**subject, "namespace": namespace}, state.log_id))
+    return bodies, budget
+
+
+def _refill(budget: Budget, at: float) -> Budget:
+    gained = max(0.0, at - budget.at) * REFILL_PER_SECOND
+    return Budget(min(BURST, budget.tokens + gained), max(at, budget.at))
+
+
+def _find_subject(event: ev.Event, state: State) -> dict[str, str] | None:
+    """The object that the Event is about: the Task, else the Agent; None where the log no longer knows it."""
+    task = state.tasks.get(getattr(event, "task", ""))  # type: ignore[call-overload]
+    if task is not None:
+        return {"apiVersion": API_VERSION, "kind": "Task", "name": task.name, "uid": task.uid}
+    if hasattr(event, "task"):
+        return None
+    agent = state.agents.get(_agent_of(getattr(event, "agent", ""), state))
+    if agent is None or agent.removed:
+        return None
+    return {"apiVersion": API_VERSION, "kind": "Agent", "name": agent.name, "uid": agent.uid}
+
+
+def _agent_of(name: str, state: State) -> AgentName:
+    """The Agent of a replica's name, or the name itself: events about pools carry the Agent's."""
+    for replica_name, replica in state.replicas.items():
+        if replica_name == name:
+            return replica.agent
+    pool = AgentName(name)
+    return pool if pool in state.agents else AgentName(name.rpartition("-")[0])
+
+
+def _build_body(recorded: ev.Recorded, notice: _Notice, subject: Mapping[str, str], log_id: str) -> dict[str, Any]:
+    time = format_time(recorded.at)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{_trim_name(subject['name'])}.{log_id[:8] or 'log'}{recorded.seq:x}",
+            "namespace": subject["namespace"],
+        },
+        "involvedObject": dict(subject),
+        "type": "Warning" if type(recorded.event) in WARNINGS or _is_worse(recorded.event) else "Normal",
+        "reason": notice.reason,
+        "message": clip(notice.tell(recorded.event), 1000),
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": "",
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    }
+
+
+def _is_worse(event: ev.Event) -> bool:
+    return isinstance(event, ev.LevelChanged) and event.level != "Normal"
+
+
+def _trim_name(name: str) -> str:
+    """The object's name, short enough and not ending in what a label of a name may not end in."""
+    return re.sub(r"[^a-z0-9]+$", "", name[:NAME_LIMIT])

@@ -1,0 +1,122 @@
+"""A pod as the API server tells of it, reduced to what decides something.
+
+Owns the reading of pods: total on whatever JSON comes, since other controllers write parts of it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from watchbill_coordination.core.specs import ReplicaName
+
+from watchbill_operator import pods
+from watchbill_operator.conditions import Finding, parse_time
+
+IMAGE_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+)
+CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """One observed pod."""
+
+    name: str
+    uid: str
+    agent: str = ""  #: of its label
+    owner_uid: str = ""  #: of its controlling Agent; empty: has none
+    template: str = ""  #: hash of the template that it was made from
+    phase: str = "Pending"  #: Pending | Running | Succeeded | Failed | Unknown
+    is_deleting: bool = False
+    created_at: float = 0.0  #: seconds since the Unix epoch, as all times here
+    finished_at: float | None = None  #: newest end of a run of the agent container
+    restarts: int = 0
+    trouble: Finding | None = None  #: why it does not run, as far as the pod says
+
+    @property
+    def replica(self) -> ReplicaName:
+        """The replica that it is, if it is one."""
+        return ReplicaName(self.name)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will never run again, whatever its restart policy."""
+        return self.phase in ("Failed", "Succeeded")
+
+
+def parse_pod(pod: Mapping[str, Any]) -> PodView:
+    """Read a pod in its API form."""
+    metadata, status = _map(pod.get("metadata")), _map(pod.get("status"))
+    labels = _map(metadata.get("labels"))
+    container = _find_container(status)
+    return PodView(
+        name=str(metadata.get("name", "")),
+        uid=str(metadata.get("uid", "")),
+        agent=str(labels.get(pods.AGENT_LABEL, "")),
+        owner_uid=_find_owner(metadata),
+        template=str(labels.get(pods.TEMPLATE_LABEL, "")),
+        phase=str(status.get("phase", "Pending")),
+        is_deleting=bool(metadata.get("deletionTimestamp")),
+        created_at=parse_time(metadata.get("creationTimestamp")) or 0.0,
+        finished_at=_find_end(container),
+        restarts=int(container.get("restartCount") or 0),
+        trouble=_find_trouble(status, container),
+    )
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _find_owner(metadata: Mapping[str, Any]) -> str:
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller") and owner.get("kind") == "Agent":
+            return str(owner.get("uid", ""))
+    return ""
+
+
+def _find_container(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    for container in status.get("containerStatuses") or ():
+        if container.get("name") == pods.CONTAINER:
+            return _map(container)
+    return {}
+
+
+def _find_end(container: Mapping[str, Any]) -> float | None:
+    ends = [
+        parse_time(_map(_map(container.get(moment)).get("terminated")).get("finishedAt"))
+        for moment in ("state", "lastState")
+    ]
+    return max((end for end in ends if end is not None), default=None)
+
+
+def _find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Finding | None:
+    """The first reason that the pod gives for not running, in words that name its cause."""
+    if status.get("phase") == "Failed":
+        reason = str(status.get("reason") or "PodFailed")
+        return Finding(reason, str(status.get("message") or "The pod failed."))
+    waiting = _map(_map(container.get("state")).get("waiting"))
+    reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+    if reason in IMAGE_REASONS:
+        return Finding("ImageUnavailable", f"The image {container.get('image', '')} cannot be had: {message or reason}")
+    if reason in CONFIG_REASONS:
+        return Finding("ContainerNotCreated", f"The container cannot be made: {message or reason}")
+    if reason == "CrashLoopBackOff":
+        return Finding("CrashLooping", f"The agent ends again and again: {_tell_end(container)}")
+    return _find_unscheduled(status)
+
+
+def _tell_end(container: Mapping[str, Any]) -> str:
+    ended = _map(_map(container.get("lastState")).get("terminated"))
+    message = str(ended.get("message") or "").strip()
+    return f"exit code {ended.get('exitCode', 'unknown')}{', ' + message if message else ''}."
+
+
+def _find_unscheduled(status: Mapping[str, Any]) -> Finding | None:
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return Finding("Unschedulable", f"No node takes the pod: {condition.get('message') or 'no reason given'}")
+    return None

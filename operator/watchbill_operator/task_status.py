@@ -1,0 +1,119 @@
+"""The status of a Task, from the state of the log.
+
+Owns the form of `.status` of Tasks and the sentences in it. Pure: every time is one of the log's, so a status that was
+deleted comes back equal. Invariant: phase, reason and message are never empty. `now` serves one end: it tells a wait
+that is over from one that goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from watchbill_coordination.core.state import Phase, State, TaskState
+from watchbill_coordination.core.waiting import explain_wait
+
+from watchbill_operator.conditions import Finding, build_condition, clip, format_time
+
+TASK_MESSAGE_LIMIT = 4096  #: characters
+RESULT_LIMIT = 4096  #: characters
+TASK_STATUS_FIELDS = (
+    "phase",
+    "reason",
+    "message",
+    "agent",
+    "attempts",
+    "queuedAt",
+    "startTime",
+    "completionTime",
+    "result",
+    "exitCode",
+    "conditions",
+    "observedGeneration",
+    "epoch",
+    "lastSeq",
+)
+FENCE_FIELDS = frozenset({"epoch", "lastSeq"})
+
+
+def build_task_status(state: State, task: TaskState, now: float) -> dict[str, Any]:
+    """The whole `.status` of that Task; members that do not apply are left out."""
+    finding = explain_task(state, task, now)
+    status: dict[str, Any] = {
+        "phase": task.phase.value,
+        "reason": finding.reason,
+        "message": clip(finding.message, TASK_MESSAGE_LIMIT),
+        "attempts": task.attempt,
+        "conditions": _build_conditions(task, finding),
+        "observedGeneration": task.generation,
+        "epoch": task.epoch,
+        "lastSeq": task.last_seq,
+    }
+    status |= _build_times(task)
+    if task.agent and task.phase not in (Phase.PENDING, Phase.QUEUED):
+        status["agent"] = task.agent
+    if task.phase is Phase.SUCCEEDED and task.result:
+        status["result"] = clip(task.result, RESULT_LIMIT)
+    if task.exit_code is not None:
+        status["exitCode"] = task.exit_code
+    return status
+
+
+def build_status_patch(status: Mapping[str, Any], fields: tuple[str, ...] = TASK_STATUS_FIELDS) -> dict[str, Any]:
+    """The merge patch that makes `.status` equal to this one: members that it lacks are removed."""
+    return {"status": {name: status.get(name) for name in fields}}
+
+
+def is_same_status(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a patch would tell nobody anything: the two differ in the fence alone, or not at all."""
+    names = (old.keys() | new.keys()) - FENCE_FIELDS
+    return all(old.get(name) == new.get(name) for name in names)
+
+
+def explain_task(state: State, task: TaskState, now: float) -> Finding:
+    """Why the Task stands where it stands."""
+    match task.phase:
+        case Phase.PENDING | Phase.QUEUED:
+            wait = explain_wait(state, task, now)
+            return Finding(wait.reason, wait.message)
+        case Phase.RUNNING if task.cancel_requested:
+            return Finding("Cancelling", f"Attempt {task.attempt} on {task.agent} is being stopped.")
+        case Phase.RUNNING:
+            return Finding("Running", f"Attempt {task.attempt} is with {task.agent}.")
+        case Phase.SUCCEEDED:
+            return Finding("Succeeded", _tell_success(task))
+        case Phase.FAILED:
+            return Finding(task.reason or "Failed", task.message or "It failed without a message.")
+        case Phase.CANCELLED:
+            return Finding(task.reason or "Cancelled", task.message or "It was cancelled.")
+
+
+def _tell_success(task: TaskState) -> str:
+    attempts = "" if task.attempt <= 1 else f" at attempt {task.attempt}"
+    if task.started_at is None or task.finished_at is None:
+        return f"Done by {task.agent}{attempts}."
+    return f"Done by {task.agent}{attempts} in {max(0.0, task.finished_at - task.started_at):.1f} s."
+
+
+def _build_times(task: TaskState) -> dict[str, str]:
+    times = {"queuedAt": task.first_queued, "startTime": task.started_at, "completionTime": task.finished_at}
+    return {name: format_time(at) for name, at in times.items() if at is not None}
+
+
+def _build_conditions(task: TaskState, finding: Finding) -> list[dict[str, Any]]:
+    """Complete: it ended, True only when it Succeeded. Waiting: it is Pending or Queued, and for what."""
+    is_waiting = task.phase in (Phase.PENDING, Phase.QUEUED)
+    ended_at = task.finished_at if task.finished_at is not None else task.submitted_at
+    waiting_since = task.submitted_at if task.attempt == 0 else task.changed_at or task.submitted_at
+    if task.phase is Phase.RUNNING:
+        waiting_since = task.started_at or waiting_since
+    elif not is_waiting:
+        waiting_since = ended_at
+    summary = finding if is_waiting else Finding(task.phase.value, "It waits for nothing.")
+    succeeded = task.phase is Phase.SUCCEEDED
+    outcome = finding if task.phase.is_terminal else Finding(task.phase.value, "It has not ended.")
+    generation = task.generation
+    return [
+        build_condition("Complete", succeeded, outcome, since=ended_at, generation=generation),
+        build_condition("Waiting", is_waiting, summary, since=waiting_since, generation=generation),
+    ]
