@@ -17,6 +17,7 @@ import cel
 from cel import stdlib
 
 from watchbill_local.server.schema_formats import is_readable
+from watchbill_local.server.values import format_json
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 _FACTORS = {"": Decimal(1)}
@@ -36,7 +37,7 @@ def parse_quantity(text: str) -> float:
 
 
 def _compare(left: Any, right: Any) -> int:
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def _is_url(text: str) -> bool:
@@ -60,6 +61,45 @@ def _index_of(where: Any, what: Any, *start: int) -> int:
     return where.index(what) if what in where else -1
 
 
+def _checked(is_good: Callable[[str], bool], what: str) -> Callable[[str], str]:
+    """Return a constructor that keeps a well formed text as it is; its methods read it again."""
+
+    def construct(text: str) -> str:
+        if not is_good(text):
+            raise ValueError(f"{what} parse error: {text}")
+        return text
+
+    return construct
+
+
+def _contains(network: str, other: str) -> bool:
+    """Whether a network holds an address or another network."""
+    inner = ipaddress.ip_network(other, strict=False)
+    outer = ipaddress.ip_network(network, strict=False)
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # versions are equal
+
+
+_VERB = re.compile(r"%(?:%|(?:\.(\d+))?([sdfexXob]))")
+
+
+def _format(text: str, values: list[Any]) -> str:
+    """Return `text` with its verbs (%s %d %.2f %e %x %o %b) replaced by the values, in order."""
+    rest = iter(values)
+
+    def put(match: re.Match[str]) -> str:
+        if match[0] == "%%":
+            return "%"
+        value, verb = next(rest), match[2]
+        if verb == "s":
+            return value if isinstance(value, str) else format_json(value)
+        return format(value, f".{match[1] or 6}{verb}" if verb in "fe" else verb)
+
+    return _VERB.sub(put, text)
+
+
+_is_ip = is_readable(ipaddress.ip_address)
+_is_cidr = is_readable(lambda text: ipaddress.ip_network(text, strict=False))
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **dict(stdlib.STDLIB_FUNCTIONS),
     "quantity": parse_quantity,
@@ -67,22 +107,32 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "isGreaterThan": lambda left, right: left > right,
     "isLessThan": lambda left, right: left < right,
     "compareTo": _compare,
+    "add": lambda left, right: left + right,
+    "sub": lambda left, right: left - right,
+    "sign": lambda number: _compare(number, 0),
     "asInteger": int,
     "asApproximateFloat": float,
     "isInteger": lambda number: float(number).is_integer(),
     "isURL": _is_url,
-    "url": lambda text: text,
+    "url": _checked(_is_url, "URL"),
     "getHost": lambda text: urlparse(text).netloc,
     "getHostname": lambda text: urlparse(text).hostname or "",
     "getScheme": lambda text: urlparse(text).scheme,
     "getPort": lambda text: str(urlparse(text).port or ""),
     "getEscapedPath": lambda text: urlparse(text).path,
-    "isIP": is_readable(ipaddress.ip_address),
-    "isCIDR": is_readable(lambda text: ipaddress.ip_network(text, strict=False)),
+    "isIP": _is_ip,
+    "ip": _checked(_is_ip, "IP Address"),
+    "family": lambda text: ipaddress.ip_address(text).version,
+    "isCIDR": _is_cidr,
+    "cidr": _checked(_is_cidr, "CIDR"),
+    "containsIP": _contains,
+    "containsCIDR": _contains,
+    "prefixLength": lambda text: ipaddress.ip_network(text, strict=False).prefixlen,
     "isSorted": lambda items: sorted(items) == list(items),
     "find": _find,
     "findAll": _find_all,
     "indexOf": _index_of,
+    "format": _format,
 }
 
 

@@ -11,7 +11,7 @@ import cel
 
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.schema_shape import PRESERVE
-from watchbill_local.server.schema_validate import INT_OR_STRING, compile_validator
+from watchbill_local.server.schema_validate import INT_OR_STRING, MISSING, compile_validator
 from watchbill_local.server.values import Obj, format_json
 
 
@@ -78,5 +78,5 @@ def _check_pattern(pattern: str, path: str) -> list[Cause]:
 
 def _check_default(schema: Obj, path: str) -> list[Cause]:
     causes: list[Cause] = []
-    compile_validator(schema)(schema["default"], "", causes)
+    compile_validator(schema)(schema["default"], MISSING, "", causes)
     return [Cause(cause.reason, f"{path}.default", cause.message) for cause in causes]

@@ -138,8 +138,11 @@ def _check_names(value: Obj, spec: Obj) -> list[Cause]:
         if not text:
             causes.append(Cause("FieldValueRequired", f"spec.names.{key}", "Required value"))
             continue
-        for problem in check_label(text.lower()):
-            causes.append(Cause("FieldValueInvalid", f"spec.names.{key}", f'Invalid value: "{text}": {problem}'))
+        field = f"spec.names.{key}"
+        causes += [
+            Cause("FieldValueInvalid", field, f'Invalid value: "{text}": {problem}')
+            for problem in check_label(text.lower())
+        ]
     name = value["metadata"].get("name")
     if name != f"{names.get('plural')}.{group}":
         text = f'Invalid value: "{name}": must be spec.names.plural+"."+spec.group'

@@ -13,7 +13,7 @@ from watchbill_local.server import kind_rules as rules
 from watchbill_local.server import kind_tables as tables
 from watchbill_local.server import pod_rules
 from watchbill_local.server.crds import CRD_GROUP, CRD_PLURAL, check_crd, fill_crd
-from watchbill_local.server.resource import Resource, Row
+from watchbill_local.server.resource import Resource
 from watchbill_local.server.values import Obj
 
 Column = dict[str, Any]

@@ -90,7 +90,7 @@ def _change(document: Any, pointer: list[str], kind: str, value: Any) -> Any:
         _change_item(parent, key, kind, value)
     elif not isinstance(parent, dict):
         raise unprocessable(f"{kind} operation does not apply: /{'/'.join(pointer)} has no container")
-    elif kind == "add" or kind == "replace" and key in parent:
+    elif kind == "add" or (kind == "replace" and key in parent):
         parent[key] = value
     elif kind == "remove" and key in parent:
         del parent[key]

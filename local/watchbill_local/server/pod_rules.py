@@ -123,8 +123,8 @@ def _check_container(container: Obj, path: str, seen: set[str]) -> list[Cause]:
         causes.append(Cause("FieldValueDuplicate", f"{path}.name", f'Duplicate value: "{name}"'))
     else:
         seen.add(name)
-        for problem in check_label(name):
-            causes.append(Cause("FieldValueInvalid", f"{path}.name", f'Invalid value: "{name}": {problem}'))
+        field = f"{path}.name"
+        causes += [Cause("FieldValueInvalid", field, f'Invalid value: "{name}": {each}') for each in check_label(name)]
     if not container.get("image"):
         causes.append(Cause("FieldValueRequired", f"{path}.image", "Required value"))
     return causes
@@ -143,7 +143,7 @@ def _check_mounts(container: Obj, path: str, spec: Obj) -> list[Cause]:
 def _is_allowed_update(spec: Obj, old: Obj) -> bool:
     if old.get("nodeName") not in (None, "", spec.get("nodeName")):
         return False
-    return _fixed_part(spec) == _fixed_part(old)
+    return bool(_fixed_part(spec) == _fixed_part(old))
 
 
 def _fixed_part(spec: Obj) -> Any:

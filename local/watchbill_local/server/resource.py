@@ -19,7 +19,7 @@ from watchbill_local.server.values import Obj
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 Fill = Callable[[Obj, Obj | None, str], None]
-"""(object, stored object or None at create, now in ISO form): fills in defaults in the object, the caller's own copy."""
+"""(object, stored object or None at create, now in ISO form): fills in defaults in the object, a private copy."""
 Check = Callable[[Obj, Obj | None], list[Cause]]
 """(object, stored object or None at create) -> what is wrong with it."""
 Row = Callable[[Obj, float], list[Any]]

@@ -13,18 +13,36 @@ from watchbill_local.server.values import Obj, child_path, copy_value
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
 _TYPE_META = ("apiVersion", "kind", "metadata")
+_OBJECT_META = {
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+}
 
 
 def prune(value: Any, schema: Obj, path: str = "", *, is_root: bool = False) -> list[str]:
     """Remove the members that `schema` does not name and return their paths (`spec.foo`, `spec.items[0].bar`)."""
     unknown: list[str] = []
     if isinstance(value, dict):
-        keeps_meta = is_root or bool(schema.get(EMBEDDED))
+        has_meta = is_root or bool(schema.get(EMBEDDED))
         for key in list(value):
-            if keeps_meta and key in _TYPE_META:
-                continue
-            below = _member_schema(schema, key)
             here = child_path(path, key)
+            if has_meta and key in _TYPE_META:
+                unknown += _prune_metadata(value[key], here) if key == "metadata" else []
+                continue
+            below = find_member_schema(schema, key)
             if isinstance(below, dict):
                 unknown += prune(value[key], below, here)
             elif not below:
@@ -37,13 +55,13 @@ def prune(value: Any, schema: Obj, path: str = "", *, is_root: bool = False) -> 
 
 
 def drop_nulls(value: Any, schema: Obj) -> None:
-    """Treat null for a member that has a default and is not nullable as absent, so that the default applies."""
+    """Remove null members that are neither nullable nor have a default: null counts as absent."""
     if isinstance(value, dict):
         for key in list(value):
-            below = _member_schema(schema, key)
+            below = find_member_schema(schema, key)
             if not isinstance(below, dict):
                 continue
-            if value[key] is None and not below.get("nullable") and not below.get(PRESERVE):
+            if _is_absent(value[key], below) and below.get("default") is None:
                 del value[key]
             else:
                 drop_nulls(value[key], below)
@@ -53,24 +71,24 @@ def drop_nulls(value: Any, schema: Obj) -> None:
 
 
 def fill_defaults(value: Any, schema: Obj) -> None:
-    """Add what is absent and has a default, at every depth that exists or comes into being by a default."""
+    """Put defaults where members are absent, or null though not nullable, also within defaults just filled in."""
     if isinstance(value, dict):
-        properties: Obj = schema.get("properties") or {}
-        for key, below in properties.items():
-            if key not in value and "default" in below:
-                value[key] = copy_value(below["default"])
-            if key in value:
-                fill_defaults(value[key], below)
-        others = schema.get("additionalProperties")
-        if isinstance(others, dict):
-            for key in value.keys() - properties.keys():
-                fill_defaults(value[key], others)
+        for key, below in (schema.get("properties") or {}).items():
+            default = below.get("default")
+            if default is not None and (key not in value or _is_absent(value[key], below)):
+                value[key] = copy_value(default)
+        for key in value:
+            member = find_member_schema(schema, key)
+            if isinstance(member, dict):
+                fill_defaults(value[key], member)
     elif isinstance(value, list) and isinstance(schema.get("items"), dict):
-        for item in value:
-            fill_defaults(item, schema["items"])
+        for index, item in enumerate(value):
+            if _is_absent(item, schema["items"]) and "default" in schema["items"]:
+                value[index] = copy_value(schema["items"]["default"])
+            fill_defaults(value[index], schema["items"])
 
 
-def _member_schema(schema: Obj, key: str) -> Obj | bool:
+def find_member_schema(schema: Obj, key: str) -> Obj | bool:
     """Return the schema of a member, True when it is kept as it is, False when it is unknown."""
     properties = schema.get("properties") or {}
     if key in properties:
@@ -80,3 +98,14 @@ def _member_schema(schema: Obj, key: str) -> Obj | bool:
     if isinstance(others, dict):
         return others
     return others is True or bool(schema.get(PRESERVE))
+
+
+def _is_absent(value: Any, schema: Obj) -> bool:
+    return value is None and not schema.get("nullable")
+
+
+def _prune_metadata(metadata: Any, path: str) -> list[str]:
+    unknown = [key for key in metadata if key not in _OBJECT_META] if isinstance(metadata, dict) else []
+    for key in unknown:
+        del metadata[key]
+    return [child_path(path, key) for key in unknown]

@@ -41,8 +41,9 @@ def parse_label_selector(text: str | None) -> LabelPredicate | None:
     while position < len(text):
         match = _TERM.match(text, position)
         if match is None or match.end() == position:
+            rest = text[position:].strip()
             raise bad_request(
-                f"unable to parse requirement: found '{text[position:].strip()}', expected: !, identifier, or 'end of string'"
+                f"unable to parse requirement: found '{rest}', expected: !, identifier, or 'end of string'"
             )
         position = match.end()
         tests.append(_parse_term(match))

@@ -55,7 +55,7 @@ def human_duration(seconds: float) -> str:
 
 
 def age_of(timestamp: str | None, now: float) -> str:
-    """Return the age at `now` (seconds since the epoch) of a time that the API wrote, `<unknown>` when there is none."""
+    """Return the age at `now` (seconds since the epoch) of a time that the API wrote, or `<unknown>`."""
     moment = parse_time(timestamp) if timestamp else None
     return "<unknown>" if moment is None else human_duration(now - moment)
 

@@ -38,7 +38,7 @@ def dig(value: Any, *path: str | int, default: Any = None) -> Any:
 
 
 def name_go_type(value: Any) -> str:
-    """Return the word that Go's JSON decoder uses for the type of `value`: bool, number, string, array, object, null."""
+    """Return the word of Go's JSON decoder for the type of a value: bool, number, string, array, object, null."""
     if value is None:
         return "null"
     if isinstance(value, bool):

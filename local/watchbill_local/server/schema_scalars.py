@@ -1,0 +1,164 @@
+"""Checks of single values: enum, pattern, length, limits, formats.
+
+Owns the keywords of a schema that look at one scalar, with upstream's messages. Each check says nothing about values
+of a type that it is not for; the type itself is checked elsewhere. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from watchbill_local.server.errors import Cause
+from watchbill_local.server.schema_formats import FORMATS, INTEGER_RANGES
+from watchbill_local.server.values import Obj, format_json
+
+ROOT = "<nil>"
+"""How Go prints the path of the object itself."""
+
+Check = Callable[[Any, str], Cause | None]
+"""(value, path of the value) -> what is wrong with it."""
+
+
+def build_invalid(path: str, value: Any, why: str) -> Cause:
+    """Return the cause of a value that breaks a rule."""
+    return Cause("FieldValueInvalid", path or ROOT, f"Invalid value: {format_json(value)}: {path} in body {why}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a number; true and false are not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def compile_enum(schema: Obj) -> list[Check]:
+    """Return the check of `enum`; 1 and 1.0 are equal, 1 and true are not."""
+    allowed = schema.get("enum")
+    if not allowed:
+        return []
+    keys = {_identity(value) for value in allowed}
+    shown = ", ".join(format_json(value if isinstance(value, str) else format_json(value)) for value in allowed)
+
+    def check(value: Any, path: str) -> Cause | None:
+        if _identity(value) in keys and value is not None:
+            return None
+        text = f"Unsupported value: {format_json(value)}: supported values: {shown}"
+        return Cause("FieldValueNotSupported", path or ROOT, text)
+
+    return [check]
+
+
+def compile_string_checks(schema: Obj) -> list[Check]:
+    """Return the check of a string, which tells the first of: too long, too short, wrong pattern; then its format."""
+    longest, shortest, pattern = schema.get("maxLength"), schema.get("minLength"), schema.get("pattern")
+    form = compile_pattern(pattern) if pattern else None
+    plural = "byte" if longest == 1 else "bytes"
+
+    def check(value: Any, path: str) -> Cause | None:
+        if not isinstance(value, str):
+            return None
+        if longest is not None and len(value) > longest:
+            return Cause("FieldValueTooLong", path or ROOT, f"Too long: may not be more than {longest} {plural}")
+        if shortest is not None and len(value) < shortest:
+            return build_invalid(path, value, f"should be at least {shortest} chars long")
+        if form and not form.search(value):
+            return build_invalid(path, value, f"should match '{pattern}'")
+        return None
+
+    checks: list[Check] = [check] if longest is not None or shortest is not None or form else []
+    return checks + _compile_string_format(schema)
+
+
+def compile_number_checks(schema: Obj) -> list[Check]:
+    """Return the checks of a number: its range by format, `multipleOf`, `maximum`, `minimum`."""
+    checks = _compile_range(schema)
+    if "multipleOf" in schema:
+        checks.append(_compile_multiple(schema["multipleOf"]))
+    if "maximum" in schema:
+        limit, exclusive = schema["maximum"], bool(schema.get("exclusiveMaximum"))
+        words = "less than" if exclusive else "less than or equal to"
+        checks.append(_compile_limit(limit, words, lambda value: value >= limit if exclusive else value > limit))
+    if "minimum" in schema:
+        floor, above = schema["minimum"], bool(schema.get("exclusiveMinimum"))
+        words = "greater than" if above else "greater than or equal to"
+        checks.append(_compile_limit(floor, words, lambda value: value <= floor if above else value < floor))
+    return checks
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of Go's RE2 as one of Python: `$` is the end of the text alone, classes are ASCII.
+
+    Raises re.error (a ValueError it is not) for what Python cannot read.
+    """
+    translated, in_class, position = [], False, 0
+    while position < len(pattern):
+        sign = pattern[position : position + 2] if pattern[position] == "\\" else pattern[position]
+        position += len(sign)
+        if sign in "[]":
+            in_class = sign == "["
+        translated.append(r"\Z" if sign == r"\z" or (sign == "$" and not in_class) else sign)
+    return re.compile("".join(translated), re.ASCII)
+
+
+def _identity(value: Any) -> str:
+    """Return a text that is equal for equal values of JSON."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return format_json(value)
+
+
+def _compile_string_format(schema: Obj) -> list[Check]:
+    name = schema.get("format")
+    is_formed = FORMATS.get(name) if isinstance(name, str) and schema.get("type") == "string" else None
+    if is_formed is None:
+        return []
+    test = is_formed
+
+    def check(value: Any, path: str) -> Cause | None:
+        if not isinstance(value, str) or test(value):
+            return None
+        shown = format_json(value)
+        text = f"Invalid value: {shown}: {path} in body must be of type {name}: {shown}"
+        return Cause("FieldValueTypeInvalid", path or ROOT, text)
+
+    return [check]
+
+
+def _compile_range(schema: Obj) -> list[Check]:
+    if schema.get("type") != "integer":
+        return []
+    name = schema.get("format")
+    low, high = INTEGER_RANGES.get(name or "", INTEGER_RANGES["int64"])
+    words = f"format {name} in" if name in INTEGER_RANGES else "(default format) in"
+    joined = f"with {words}" if name in INTEGER_RANGES else words
+
+    def check(value: Any, path: str) -> Cause | None:
+        if not is_number(value) or low <= value <= high:
+            return None
+        text = f'Invalid value: "": Checked value must be of type integer {joined} {path}'
+        return Cause("FieldValueInvalid", ROOT, text)
+
+    return [check]
+
+
+def _compile_multiple(factor: float) -> Check:
+    def check(value: Any, path: str) -> Cause | None:
+        if not is_number(value) or float(value / factor).is_integer():
+            return None
+        return build_invalid(path, value, f"should be a multiple of {_show_limit(factor)}")
+
+    return check
+
+
+def _compile_limit(limit: float, words: str, is_beyond: Callable[[Any], bool]) -> Check:
+    def check(value: Any, path: str) -> Cause | None:
+        if not is_number(value) or not is_beyond(value):
+            return None
+        return build_invalid(path, value, f"should be {words} {_show_limit(limit)}")
+
+    return check
+
+
+def _show_limit(limit: float) -> str:
+    """Return a limit as Go's %v prints it: whole numbers without a point."""
+    return str(int(limit)) if float(limit).is_integer() else repr(limit)
