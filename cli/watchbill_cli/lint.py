@@ -7,6 +7,7 @@ API server uses, and the operator's own check of a podTemplate. Other kinds of o
 from __future__ import annotations
 
 import json
+import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from watchbill_operator.pod_template import check_pod_template
 
 from watchbill_cli.home import Refused, data_file
 from watchbill_cli.manifests import Finding, Manifest, load_manifests
-from watchbill_operator.pod_template import check_pod_template
 
 GROUP = "watchbill.dev/"
 MAX_NAME = 253
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 MAX_ANNOTATIONS = 262_144  #: bytes of all annotations; `kubectl apply` puts the whole object into one
 
 
@@ -71,14 +73,12 @@ def lint_manifest(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _lint_metadata(manifest: Manifest, value: Mapping[str, Any]) -> Iterator[Finding]:
-    from watchbill_local.server.names import is_subdomain
-
     metadata = value.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if name is None:
         if not (isinstance(metadata, dict) and metadata.get("generateName")):
             yield manifest.finding("metadata", "the object has no name")
-    elif not isinstance(name, str) or len(name) > MAX_NAME or not is_subdomain(name):
+    elif not isinstance(name, str) or len(name) > MAX_NAME or not SUBDOMAIN.fullmatch(name):
         yield manifest.finding(
             "metadata.name",
             f"a name consists of lower case letters, digits, '-' and '.', and has at most {MAX_NAME} characters",
