@@ -7,7 +7,6 @@ API server uses, and the operator's own check of a podTemplate. Other kinds of o
 from __future__ import annotations
 
 import json
-import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from watchbill_local.server.names import check_subdomain
 from watchbill_operator.pod_template import check_pod_template
 
 from watchbill_cli.home import Refused, data_file
@@ -23,7 +23,7 @@ from watchbill_cli.manifests import Finding, Manifest, load_manifests
 
 GROUP = "watchbill.dev/"
 MAX_NAME = 253
-SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+ROOT = "<nil>"  #: the field of a cause that speaks of the whole object
 MAX_ANNOTATIONS = 262_144  #: bytes of all annotations; `kubectl apply` puts the whole object into one
 
 
@@ -65,7 +65,8 @@ def lint_manifest(manifest: Manifest) -> Iterator[Finding]:
     for unknown in schema.normalise(value):
         yield manifest.finding(unknown, "unknown field")
     for cause in schema.check(value, None):
-        yield manifest.finding(cause.field, cause.message)
+        if cause.field != ROOT:  # only says that rules were not run, because of what is listed already
+            yield manifest.finding(cause.field, cause.message)
     template = (value.get("spec") or {}).get("podTemplate") if isinstance(value.get("spec"), dict) else None
     if isinstance(template, dict):
         for refusal in check_pod_template(template):
@@ -78,7 +79,7 @@ def _lint_metadata(manifest: Manifest, value: Mapping[str, Any]) -> Iterator[Fin
     if name is None:
         if not (isinstance(metadata, dict) and metadata.get("generateName")):
             yield manifest.finding("metadata", "the object has no name")
-    elif not isinstance(name, str) or len(name) > MAX_NAME or not SUBDOMAIN.fullmatch(name):
+    elif not isinstance(name, str) or check_subdomain(name):
         yield manifest.finding(
             "metadata.name",
             f"a name consists of lower case letters, digits, '-' and '.', and has at most {MAX_NAME} characters",
