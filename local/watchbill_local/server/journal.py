@@ -1,0 +1,139 @@
+"""The file that lets the objects survive the process.
+
+Owns one append-only file of changes and its compaction into a snapshot. A record is one line: a JSON head
+(`[kind of record, group, plural, namespace, name, resource version]`), a tab, and the object's JSON as it is served.
+
+Invariant: `append` returns only after the kernel has the whole line, so a change that was answered outlives
+`kill -9` of this process. It does not promise to outlive the machine: nothing is synced but snapshots. A torn last
+line (the process died while writing) was never answered and is cut off by `load`.
+
+Never interprets an object, never keeps one in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import orjson
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["stored", "deleted", "snapshot", "version"]
+
+#: Appended records per stored object before the file is worth rewriting; the constant spares small stores.
+COMPACT_RATIO, COMPACT_FLOOR = 4, 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the journal: what happened to one object, or (`version`) how far the counter had got."""
+
+    kind: Kind
+    key: tuple[str, str]  #: storage key: group and plural
+    namespace: str
+    name: str
+    version: int  #: resource version of the change
+    raw: bytes  #: the object as JSON; of a deletion its last state; empty for `version`
+
+
+class Journal:
+    """An append-only file of records. Without a path it keeps nothing, which suits tests."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._fd: int | None = None
+        self._size = 0
+        self._appended = 0
+
+    def load(self) -> Iterator[Record]:
+        """Yield every whole record in order, then open the file for appending after the last whole line.
+
+        Consume it to the end before the first `append`.
+        """
+        if self._path is None:
+            return
+        good = 0
+        if os.path.exists(self._path):
+            with open(self._path, "rb") as lines:
+                for line in lines:
+                    record = parse_record(line)
+                    if record is None:
+                        log.warning("cutting a torn line off the journal at byte %d", good)
+                        break
+                    good += len(line)
+                    self._appended += record.kind in ("stored", "deleted")
+                    yield record
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.ftruncate(self._fd, good)
+        self._size = good
+
+    def append(self, record: Record) -> None:
+        """Write one record. Raises OSError, with the file as it was before, when the disk does not take it all."""
+        if self._fd is None:
+            return
+        line = format_record(record)
+        try:
+            _write_all(self._fd, line)
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+            raise
+        self._size += len(line)
+        self._appended += 1
+
+    def is_mostly_garbage(self, stored: int) -> bool:
+        """Whether so much was appended since the last snapshot of `stored` objects that rewriting pays."""
+        return self._fd is not None and self._appended > COMPACT_RATIO * stored + COMPACT_FLOOR
+
+    def compact(self, version: int, snapshot: Iterable[Record]) -> None:
+        """Replace the file by a snapshot, atomically; `version` is the counter's present value."""
+        if self._path is None or self._fd is None:
+            return
+        beside = self._path + ".new"
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(fd, format_record(Record("version", ("", ""), "", "", version, b"")))
+            for record in snapshot:
+                _write_all(fd, format_record(record))
+            os.fsync(fd)
+            size = os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+        os.replace(beside, self._path)
+        os.close(self._fd)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._size, self._appended = size, 0
+
+    def close(self) -> None:
+        """Close the file; later appends are dropped."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def format_record(record: Record) -> bytes:
+    """Return the line of a record, line feed included."""
+    head = orjson.dumps([record.kind, *record.key, record.namespace, record.name, record.version])
+    return b"%s\t%s\n" % (head, record.raw)
+
+
+def parse_record(line: bytes) -> Record | None:
+    """Return the record of a line, or None when the line is torn."""
+    if not line.endswith(b"\n"):
+        return None
+    head, tab, raw = line[:-1].partition(b"\t")
+    try:
+        kind, group, plural, namespace, name, version = orjson.loads(head)
+    except ValueError:
+        return None
+    return Record(kind, (group, plural), namespace, name, version, raw) if tab else None
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """Write every byte: a nearly full disk may take a part only."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -1,0 +1,279 @@
+"""Create, update and delete: the one way by which any object changes.
+
+Owns the life of an object from its first state to its last: names, uids, generations, deletion with finalizers and
+with a pod's grace period. The rules are in admission.py and in the Resources; here they meet the store.
+
+Invariant: an object with a deletion timestamp goes as soon as it has neither finalizers nor grace left, whoever took
+the last of them; and a no-op update leaves the resource version as it is.
+
+Never talks HTTP and never follows owner references; that is for api.py and garbage.py.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from watchbill_local.server.admission import (
+    Write,
+    admit,
+    check_type,
+    check_update,
+    combine,
+    is_same,
+    prepare_create,
+    raises_generation,
+)
+from watchbill_local.server.crds import CRD_FINALIZER
+from watchbill_local.server.errors import Cause, already_exists, bad_request, conflict, forbidden, invalid, not_found
+from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Registry
+from watchbill_local.server.resource import Resource
+from watchbill_local.server.store import Entry, Ident, Store
+from watchbill_local.server.times import now_iso
+from watchbill_local.server.values import Obj, copy_value, dig
+
+KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
+
+_ISO = "%Y-%m-%dT%H:%M:%SZ"
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX_LENGTH = 5
+_LONGEST_BASE = 63 - _SUFFIX_LENGTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOptions:
+    """How an object is deleted."""
+
+    uid: str | None = None  #: precondition
+    version: str | None = None  #: precondition: resource version
+    grace_seconds: int | None = None  #: for pods; None means what the pod's spec says
+    orphan: bool = False  #: leave the dependants without their owner
+    dry_run: bool = False
+
+
+class Objects:
+    """Writes to the store. All methods raise ApiError for a refusal and OSError when the journal fails."""
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self.store = store
+        self.registry = registry
+
+    def get(self, write: Write) -> Entry:
+        """Return the present state, or raise a 404."""
+        entry = self.store.get(write.ident)
+        if entry is None:
+            raise not_found(write.resource, write.name)
+        return entry
+
+    def create(self, write: Write, body: Any) -> Entry:
+        """Store a new object; `write.name` is set to the name that it got."""
+        resource, obj = write.resource, check_type(write.resource, body)
+        self._check_namespace(write, obj)
+        write.name = self._choose_name(write, obj["metadata"])
+        now = now_iso()
+        prepare_create(write, obj, uid=str(uuid.uuid4()), now=now)
+        if resource.key == DEFINITIONS:
+            finalizers = obj["metadata"].get("finalizers") or []
+            obj["metadata"]["finalizers"] = list(dict.fromkeys([*finalizers, CRD_FINALIZER]))
+        admit(write, obj, None, now)
+        if self.store.get(write.ident):
+            raise already_exists(resource, write.name)
+        if resource.key == PODS:
+            self._check_service_account(write, obj)
+        obj = resource.to_storage(obj) if resource.to_storage else obj
+        if write.dry_run:
+            return Entry(obj, self.store.version)
+        return self.store.put(write.ident, obj, "ADDED")
+
+    def update(self, write: Write, new: Any, *, needs_version: bool = False) -> Entry:
+        """Replace the stored object by `new` as far as this path may write it; `new` itself is left as it is.
+
+        `needs_version`: a PUT must say which state it replaces, where the kind asks for it.
+        """
+        entry, resource = self.get(write), write.resource
+        old = resource.from_storage(entry.obj) if resource.from_storage else entry.obj
+        wanted = check_type(resource, dict(new) if isinstance(new, dict) else new)
+        check_update(write, old, wanted, needs_version=needs_version)
+        wanted = combine(write, old, wanted)
+        admit(write, wanted, old, now_iso())
+        if is_same(old, wanted):
+            return entry
+        if resource.has_generation and write.subresource != "status" and raises_generation(resource, old, wanted):
+            wanted["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+        wanted = resource.to_storage(wanted) if resource.to_storage else wanted
+        if write.dry_run:
+            return Entry(wanted, entry.version)
+        return self.settle(write.ident, wanted)
+
+    def settle(self, ident: Ident, obj: Obj) -> Entry:
+        """Store an update that is already decided, unless it was the last thing a deletion waited for.
+
+        Then watchers see the last stored state go, and the caller what it wrote.
+        """
+        metadata = obj["metadata"]
+        is_waiting = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+        if not metadata.get("deletionTimestamp") or is_waiting or ident.key == NAMESPACES:
+            return self.store.put(ident, obj, "MODIFIED")
+        entry = self.store.get(ident)
+        assert entry is not None, "only an existing object is updated"
+        last = self.store.put(ident, copy_value(entry.obj), "DELETED")
+        metadata["resourceVersion"] = str(last.version)
+        return Entry(obj, last.version)
+
+    def delete(self, write: Write, options: DeleteOptions) -> tuple[Entry, bool]:
+        """Delete an object, or begin to. Return its last or present state, and whether it is gone."""
+        entry = self.get(write)
+        _check_preconditions(write, entry.obj["metadata"], options)
+        if write.resource.key == NAMESPACES and write.name in KEPT_NAMESPACES:
+            raise forbidden(write.resource, write.name, "this namespace may not be deleted")
+        if options.dry_run:
+            return entry, True
+        if options.orphan:
+            self._orphan_dependants(entry.obj["metadata"]["uid"])
+        grace = decide_grace(write.resource, entry.obj, options.grace_seconds)
+        has_finalizers = bool(entry.obj["metadata"].get("finalizers")) or write.resource.key == NAMESPACES
+        if not has_finalizers and not grace:
+            return self._remove(write.ident, entry), True
+        return self._mark(write, entry, grace), False
+
+    def drop_finalizer(self, ident: Ident, finalizer: str) -> None:
+        """Take one finalizer off an object, which may be the end of it."""
+        entry = self.store.get(ident)
+        if entry is None or finalizer not in (entry.obj["metadata"].get("finalizers") or ()):
+            return
+        obj = copy_value(entry.obj)
+        obj["metadata"]["finalizers"].remove(finalizer)
+        if not obj["metadata"]["finalizers"]:
+            del obj["metadata"]["finalizers"]
+        self.settle(ident, obj)
+
+    def keep_owners(self, ident: Ident, uids: set[str]) -> None:
+        """Take all owner references but those to `uids` off an object."""
+        entry = self.store.get(ident)
+        if entry is None:
+            return
+        obj = copy_value(entry.obj)
+        kept = [owner for owner in obj["metadata"].pop("ownerReferences", ()) if owner.get("uid") in uids]
+        if kept:
+            obj["metadata"]["ownerReferences"] = kept
+        self.store.put(ident, obj, "MODIFIED")
+
+    def _mark(self, write: Write, entry: Entry, grace: int) -> Entry:
+        """Set the deletion timestamp; who holds a finalizer, or the pod's node, does the rest."""
+        obj = copy_value(entry.obj)
+        metadata = obj["metadata"]
+        first = not metadata.get("deletionTimestamp")
+        if not first and grace and grace >= (metadata.get("deletionGracePeriodSeconds") or 0):
+            return entry
+        if first or write.resource.key == PODS:
+            metadata["deletionTimestamp"] = time.strftime(_ISO, time.gmtime(time.time() + grace))
+        if first and write.resource.has_generation:
+            metadata["generation"] = metadata.get("generation", 1) + 1
+        if write.resource.key == NAMESPACES:
+            obj.setdefault("status", {})["phase"] = "Terminating"
+        else:
+            metadata["deletionGracePeriodSeconds"] = grace
+        return entry if obj == entry.obj else self.store.put(write.ident, obj, "MODIFIED")
+
+    def _remove(self, ident: Ident, entry: Entry) -> Entry:
+        """Take an object away. Watchers of pods see the deletion timestamp before the end, as upstream."""
+        obj = copy_value(entry.obj)
+        if ident.key == PODS:
+            first = not obj["metadata"].get("deletionTimestamp")
+            obj["metadata"].setdefault("deletionTimestamp", now_iso())
+            obj["metadata"]["deletionGracePeriodSeconds"] = 0
+            if first:
+                obj = copy_value(self.store.put(ident, obj, "MODIFIED").obj)
+        return self.store.put(ident, obj, "DELETED")
+
+    def _orphan_dependants(self, uid: str) -> None:
+        for ident in self.store.dependants(uid):
+            entry = self.store.get(ident)
+            owners = entry.obj["metadata"].get("ownerReferences") or () if entry else ()
+            self.keep_owners(ident, {owner["uid"] for owner in owners} - {uid})
+
+    def _check_namespace(self, write: Write, obj: Obj) -> None:
+        """Refuse a new object where its namespace is absent or on its way out."""
+        if not write.resource.namespaced:
+            return
+        name = write.namespace
+        namespace = self.store.get(Ident(NAMESPACES, "", name))
+        if namespace is None:
+            raise not_found(self.registry.builtin(NAMESPACES), name)
+        if namespace.obj["metadata"].get("deletionTimestamp"):
+            why = f"unable to create new content in namespace {name} because it is being terminated"
+            refusal = forbidden(write.resource, obj["metadata"].get("name", ""), why)
+            cause = {"reason": "NamespaceTerminating", "message": f"namespace {name} is being terminated"}
+            refusal.details = {**(refusal.details or {}), "causes": [{**cause, "field": "metadata.namespace"}]}
+            raise refusal
+
+    def _choose_name(self, write: Write, metadata: Obj) -> str:
+        """Return the name of a new object, a free one made from `generateName` where none is given."""
+        if metadata.get("name"):
+            return str(metadata["name"])
+        base = metadata.get("generateName")
+        if not base or not isinstance(base, str):
+            text = "Required value: name or generateName is required"
+            raise invalid(write.resource, "", [Cause("FieldValueRequired", "metadata.name", text)])
+        while True:
+            suffix = "".join(random.choices(_SUFFIX_LETTERS, k=_SUFFIX_LENGTH))  # noqa: S311 - a name, not a secret
+            metadata["name"] = base[:_LONGEST_BASE] + suffix
+            if not self.store.get(Ident(write.resource.key, write.namespace, metadata["name"])):
+                return str(metadata["name"])
+
+    def _check_service_account(self, write: Write, pod: Obj) -> None:
+        account = dig(pod, "spec", "serviceAccountName")
+        if account and not self.store.get(Ident(SERVICE_ACCOUNTS, write.namespace, account)):
+            raise forbidden(
+                write.resource,
+                write.name,
+                f'error looking up service account {write.namespace}/{account}: serviceaccount "{account}" not found',
+            )
+
+
+def decide_grace(resource: Resource, obj: Obj, asked: int | None) -> int:
+    """Return for how many seconds a deletion waits for the node: 0 for all but pods that a node may be running."""
+    if asked is not None and asked < 0:
+        raise bad_request(f"gracePeriodSeconds must not be negative, got {asked}")
+    if resource.key != PODS or not dig(obj, "spec", "nodeName"):
+        return 0
+    if dig(obj, "status", "phase") in ("Succeeded", "Failed"):
+        return 0
+    return int(dig(obj, "spec", "terminationGracePeriodSeconds", default=30)) if asked is None else asked
+
+
+def parse_delete_options(body: Any, query: Any) -> DeleteOptions:
+    """Return the DeleteOptions of a request: its body, overridden by its query. Raises a 400."""
+    options = body if isinstance(body, dict) else {}
+    preconditions = options.get("preconditions") or {}
+    policy = query.get("propagationPolicy") or options.get("propagationPolicy")
+    if policy not in (None, "", "Background", "Foreground", "Orphan"):
+        raise bad_request(f'invalid propagationPolicy "{policy}"')
+    grace = query.get("gracePeriodSeconds", options.get("gracePeriodSeconds"))
+    try:
+        seconds = None if grace is None else int(grace)
+    except (TypeError, ValueError):
+        raise bad_request(f'invalid gracePeriodSeconds "{grace}"') from None
+    return DeleteOptions(
+        uid=preconditions.get("uid"),
+        version=preconditions.get("resourceVersion"),
+        grace_seconds=seconds,
+        orphan=policy == "Orphan" or bool(options.get("orphanDependents")),
+        dry_run=bool(query.get("dryRun") or options.get("dryRun")),
+    )
+
+
+def _check_preconditions(write: Write, metadata: Obj, options: DeleteOptions) -> None:
+    """Refuse to delete another object, or another state, than the client meant."""
+    if options.uid and options.uid != metadata["uid"]:
+        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
+        raise conflict(write.resource, write.name, why)
+    if options.version and options.version != metadata["resourceVersion"]:
+        why = (
+            f"Precondition failed: ResourceVersion in precondition: {options.version}, "
+            f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+        )
+        raise conflict(write.resource, write.name, why)

@@ -1,0 +1,229 @@
+"""Every object, every recent change, and who listens.
+
+Owns the resource versions: one counter for all kinds, raised by exactly one with each change. Owns the bounded
+history that a watch resumes from, the fan-out of changes to watchers, and the index from owners to dependants.
+
+Invariant: a stored object is never changed in place; a new state is a new object under a new version. So a
+reference read from here stays a true snapshot for as long as it is held, and its JSON is made once.
+Every change is in the journal before anybody can see it.
+
+Never checks an object, never talks HTTP; it runs in one event loop and takes no lock.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import orjson
+
+from watchbill_local.server.journal import Journal, Kind, Record
+from watchbill_local.server.values import Obj, copy_value
+
+Key = tuple[str, str]  #: where a kind is stored: group and plural
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+#: What a kind's history holds at most: changes, and bytes of JSON.
+HISTORY_CHANGES, HISTORY_BYTES = 2000, 32 * 1024 * 1024
+
+
+class Ident(NamedTuple):
+    """Where one object is found; the namespace is empty for cluster-wide kinds."""
+
+    key: Key
+    namespace: str
+    name: str
+
+
+class Entry:
+    """One state of one object. `raw` is its JSON in the storage version."""
+
+    __slots__ = ("obj", "raw", "version")
+
+    def __init__(self, obj: Obj, version: int, raw: bytes | None = None) -> None:
+        self.obj = obj
+        self.version = version
+        self.raw = orjson.dumps(obj) if raw is None else raw
+
+
+@dataclass(slots=True)
+class Change:
+    """One change as watchers see it. Of a deletion `entry` is the last state under the deletion's version."""
+
+    type: ChangeType
+    ident: Ident
+    entry: Entry
+    previous: Entry | None
+    lines: dict[tuple[str, str], bytes] = field(default_factory=dict)  #: watch lines made once for all watchers
+
+
+class Listener(Protocol):
+    """An open watch."""
+
+    def feed(self, change: Change) -> None:
+        """Take note of a change; must not block and not raise."""
+
+
+class Store:
+    """Objects by kind and name, with their history."""
+
+    def __init__(self, journal: Journal | None = None, history_changes: int = HISTORY_CHANGES) -> None:
+        self.version = 1
+        self.hooks: list[Callable[[Change], None]] = []
+        self.uids: dict[str, Ident] = {}
+        self._journal = journal or Journal(None)
+        self._history_changes = history_changes
+        self._objects: dict[Key, dict[tuple[str, str], Entry]] = collections.defaultdict(dict)
+        self._history: dict[Key, collections.deque[Change]] = collections.defaultdict(collections.deque)
+        self._history_bytes: dict[Key, int] = collections.defaultdict(int)
+        self._floor: dict[Key, int] = collections.defaultdict(int)
+        self._base = 0  #: versions up to here are known only as a snapshot
+        self._listeners: dict[Key, set[Listener]] = collections.defaultdict(set)
+        self._per_namespace: collections.Counter[str] = collections.Counter()
+        self._dependants: dict[str, set[Ident]] = collections.defaultdict(set)
+
+    def get(self, ident: Ident) -> Entry | None:
+        """Return the present state of an object."""
+        return self._objects[ident.key].get((ident.namespace, ident.name))
+
+    def entries(self, key: Key, namespace: str | None = None) -> list[tuple[Ident, Entry]]:
+        """Return the objects of a kind (of one namespace) sorted by namespace and name."""
+        found = [item for item in self._objects[key].items() if namespace is None or item[0][0] == namespace]
+        found.sort(key=lambda item: item[0])
+        return [(Ident(key, *place), entry) for place, entry in found]
+
+    def kinds(self) -> list[Key]:
+        """Return the kinds that have, or had, objects."""
+        return list(self._objects)
+
+    def has_objects(self, key: Key) -> bool:
+        """Whether a kind has any object."""
+        return bool(self._objects.get(key))
+
+    def is_empty(self, namespace: str) -> bool:
+        """Whether a namespace has no object of any kind."""
+        return self._per_namespace[namespace] == 0
+
+    def dependants(self, uid: str) -> list[Ident]:
+        """Return the objects that name `uid` as an owner, sorted."""
+        return sorted(self._dependants.get(uid, ()))
+
+    def put(self, ident: Ident, obj: Obj, type_: ChangeType) -> Entry:
+        """Make `obj` the present state (or, DELETED, the last one) under the next version, and tell all listeners.
+
+        The store owns `obj` from here on. Raises OSError when the journal does not take the change; nothing has
+        happened then.
+        """
+        obj["metadata"]["resourceVersion"] = str(self.version + 1)
+        entry = Entry(obj, self.version + 1)
+        kind: Kind = "deleted" if type_ == "DELETED" else "stored"
+        self._journal.append(Record(kind, ident.key, ident.namespace, ident.name, entry.version, entry.raw))
+        change = self._apply(ident, entry, type_)
+        for listener in self._listeners[ident.key]:
+            listener.feed(change)
+        for hook in self.hooks:
+            hook(change)
+        if self._journal.is_mostly_garbage(len(self.uids)):
+            self._journal.compact(self.version, self._snapshot())
+        return entry
+
+    def reform(self, key: Key, change: Callable[[Obj], None]) -> None:
+        """Apply `change` to a copy of each object of a kind, under its old version: what a new default does.
+
+        Nobody is told, as upstream fills in defaults whenever it reads an object.
+        """
+        for place, entry in self._objects[key].items():
+            obj = copy_value(entry.obj)
+            change(obj)
+            if obj != entry.obj:
+                self._objects[key][place] = Entry(obj, entry.version)
+
+    def floor(self, key: Key) -> int:
+        """Return the oldest version from which a watch of this kind can still be resumed."""
+        return max(self._base, self._floor[key])
+
+    def changes_since(self, key: Key, version: int) -> Iterator[Change]:
+        """Yield the changes of a kind after `version`, which is not below the floor."""
+        return (change for change in self._history[key] if change.entry.version > version)
+
+    def listen(self, key: Key, listener: Listener) -> None:
+        """Feed each further change of a kind to `listener`."""
+        self._listeners[key].add(listener)
+
+    def unlisten(self, key: Key, listener: Listener) -> None:
+        """Stop feeding `listener`."""
+        self._listeners[key].discard(listener)
+
+    def load(self) -> int:
+        """Read the journal back, history included, without telling anybody. Return the number of objects."""
+        for record in self._journal.load():
+            self.version = max(self.version, record.version)
+            if record.kind == "version":
+                self._base = record.version
+                continue
+            ident = Ident(record.key, record.namespace, record.name)
+            entry = Entry(orjson.loads(record.raw), record.version, record.raw)
+            if record.kind == "snapshot":
+                self._index(ident, None, entry)
+                self._objects[ident.key][ident.namespace, ident.name] = entry
+            else:
+                known = self.get(ident) is not None
+                self._apply(ident, entry, "DELETED" if record.kind == "deleted" else "MODIFIED" if known else "ADDED")
+        return len(self.uids)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
+
+    def _apply(self, ident: Ident, entry: Entry, type_: ChangeType) -> Change:
+        """Bring objects, index and history up to `entry`."""
+        self.version = entry.version
+        objects = self._objects[ident.key]
+        place = (ident.namespace, ident.name)
+        previous = objects.get(place)
+        if type_ == "DELETED":
+            objects.pop(place, None)
+        else:
+            objects[place] = entry
+        self._index(ident, previous, None if type_ == "DELETED" else entry)
+        change = Change(type_, ident, entry, previous)
+        self._remember(ident.key, change)
+        return change
+
+    def _remember(self, key: Key, change: Change) -> None:
+        """Append to the history and drop what passes its bounds."""
+        history = self._history[key]
+        history.append(change)
+        self._history_bytes[key] += len(change.entry.raw)
+        while len(history) > self._history_changes or (self._history_bytes[key] > HISTORY_BYTES and len(history) > 1):
+            dropped = history.popleft().entry
+            self._history_bytes[key] -= len(dropped.raw)
+            self._floor[key] = dropped.version
+
+    def _index(self, ident: Ident, old: Entry | None, new: Entry | None) -> None:
+        """Keep uids and owners in step with one change of state."""
+        self._per_namespace[ident.namespace] += (new is not None) - (old is not None)
+        if old is not None:
+            for reference in old.obj["metadata"].get("ownerReferences") or ():
+                self._forget_dependant(reference.get("uid"), ident)
+            if new is None:
+                self.uids.pop(old.obj["metadata"]["uid"], None)
+        if new is not None:
+            for reference in new.obj["metadata"].get("ownerReferences") or ():
+                self._dependants[reference.get("uid")].add(ident)
+            self.uids[new.obj["metadata"]["uid"]] = ident
+
+    def _forget_dependant(self, owner_uid: str, ident: Ident) -> None:
+        """Take one dependant off the index, and the owner with its last one."""
+        dependants = self._dependants.get(owner_uid, set())
+        dependants.discard(ident)
+        if not dependants:
+            self._dependants.pop(owner_uid, None)
+
+    def _snapshot(self) -> Iterator[Record]:
+        """Yield one record for each present object."""
+        for key, objects in self._objects.items():
+            for (namespace, name), entry in objects.items():
+                yield Record("snapshot", key, namespace, name, entry.version, entry.raw)
