@@ -157,17 +157,23 @@ class EventLog:
         self._settle(len(batch))
         return self.committed_seq
 
+    def seal(self) -> Recorded:
+        """Commit, and write and sync the last record of the segment; `close` comes next. Raises as `commit` does."""
+        count = self.seq + 2 - self._first
+        sealed = self.append(LogSealed(first=self._first, count=count), time.time_ns() // 1000)
+        self.commit()
+        if self._head is not None:
+            self._head.sync()
+        self._poison = "it is sealed"
+        return sealed
+
     def close(self) -> None:
-        """Commit, write the last record of the segment, and let the files go. Raises as `commit` does."""
+        """Seal the segment, unless that is done or no longer allowed, and let the files go. Raises as `commit`."""
         try:
-            if not self._poison and self._fd >= 0:
-                self.append(LogSealed(first=self._first, count=self.seq + 2 - self._first), time.time_ns() // 1000)
-                self.commit()
-                if self._head is not None:
-                    self._head.sync()
+            if not self._poison:
+                self.seal()
         finally:
-            self._poison = self._poison or "it is closed"
-            self._release()
+            self.abandon()
 
     def abandon(self) -> None:
         """Let the files go without another write, as a process does that dies."""

@@ -1,0 +1,193 @@
+"""Decide, append, sync, and tell what changed: the one place where rules and log meet.
+
+Owns the state and the log of one Watchbill. `stage` decides commands in memory, `commit` makes the events durable.
+Invariant: the state is the fold over the log and what is staged; nobody may act on it before `commit` returned what
+was touched. A refused command leaves no trace. After VolumeFull the batch waits for the next `commit`; after Fenced
+or LogPoisoned the coordinator is dead. Knows no Kubernetes and no clock: `now` comes with each call. `stage`,
+`commit`, `write_projections` and `close` are never called at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchbill_coordination.codec.canonical import Unencodable
+from watchbill_coordination.coordinator.projecting import Projector
+from watchbill_coordination.coordinator.touched import Touched, find_cause
+from watchbill_coordination.core.commands import Command, Rejected
+from watchbill_coordination.core.decide import decide, decide_due, next_due
+from watchbill_coordination.core.events import Event, Recorded
+from watchbill_coordination.core.evolve import evolve
+from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
+from watchbill_coordination.core.state import State
+from watchbill_coordination.projections.watermark import Watermark
+from watchbill_coordination.storage.epochs import Holder
+from watchbill_coordination.storage.event_log import CommitTimes, EventLog, Opening
+from watchbill_coordination.storage.faults import VolumeFull
+from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.reserve import make_reserve, release_reserve
+
+MAX_ROUNDS = 100_000  #: of `decide_due` in one `stage`; more means that two rules answer each other
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one commit made durable, and whom it concerns."""
+
+    records: tuple[Recorded, ...] = ()
+    tasks: frozenset[TaskUid] = frozenset()
+    agents: frozenset[AgentName] = frozenset()
+    replicas: frozenset[ReplicaName] = frozenset()
+    times: CommitTimes = field(default_factory=CommitTimes)
+
+
+class Coordinator:
+    """State and log of one Watchbill. Made by `open`."""
+
+    def __init__(self, log: EventLog, state: State) -> None:
+        self.state = state
+        self._log = log
+        self._projector = Projector(log.layout)
+        self._staged: list[Recorded] = []
+        self._touched = Touched()
+        self.has_reserve = make_reserve(log.layout)  #: False: the volume is so full that its last space is in use
+
+    @classmethod
+    def open(cls, root: Path, holder: Holder, floor_epoch: int = 0) -> Coordinator:
+        """Claim an epoch on the volume at `root`, read the log, begin a segment.
+
+        Raises LogCorrupt, AcknowledgedLost, Fenced, StorageFault, OSError.
+        """
+        state = State()
+        log = EventLog.open(Layout(root), Opening(holder, floor_epoch), lambda recorded: evolve(state, recorded))
+        return cls(log, state)
+
+    @property
+    def layout(self) -> Layout:
+        """Where the volume's files lie."""
+        return self._log.layout
+
+    @property
+    def log_id(self) -> str:
+        """128 random bits, hex: the same for ever on this volume."""
+        return self._log.log_id
+
+    @property
+    def epoch(self) -> int:
+        """Ours, for the Lease and the status fence."""
+        return self._log.epoch
+
+    @property
+    def committed_seq(self) -> int:
+        """Of the newest durable record."""
+        return self._log.committed_seq
+
+    @property
+    def log_bytes(self) -> int:
+        """Committed bytes of the active segment."""
+        return self._log.committed_bytes
+
+    @property
+    def pending(self) -> int:
+        """Events that wait for `commit`."""
+        return self._log.pending
+
+    def stage(self, commands: Iterable[Command], now: float) -> list[Rejected | None]:
+        """Decide the commands one after another, and then whatever follows from state and time.
+
+        `now` in seconds since the Unix epoch. Returns one answer a command, None for done. Raises LogPoisoned.
+        """
+        answers = [self._stage_command(command, now) for command in commands]
+        self._stage_due(now)
+        return answers
+
+    def commit(self) -> Committed:
+        """Make all that is staged durable and say whom it concerns. Blocks for one write and one fdatasync.
+
+        Raises VolumeFull (call again later), Fenced, LogPoisoned (exit).
+        """
+        if not self._staged:
+            return Committed()
+        try:
+            self._log.commit()
+        except VolumeFull:
+            if not release_reserve(self._log.layout):
+                raise
+            self.has_reserve = False
+            _logger.warning("the volume is full: the log goes on in its reserve")
+            self._log.commit()
+        touched = self._touched
+        committed = Committed(
+            records=tuple(self._staged),
+            tasks=frozenset(touched.tasks),
+            agents=frozenset(touched.agents),
+            replicas=frozenset(touched.replicas),
+            times=self._log.times,
+        )
+        self._staged, self._touched = [], Touched()
+        return committed
+
+    def write_projections(self, *, with_queue: bool = True) -> bool:
+        """Write the files that changed since the last call; whether it was possible: not while events are staged.
+
+        The caller sets the cadence: the registry at most every second, the queue (`with_queue`) every 5 s.
+        Raises OSError; the log is not harmed by it.
+        """
+        if self._log.pending:
+            return False
+        if not self.has_reserve:
+            self.has_reserve = make_reserve(self._log.layout)
+        self._projector.write(self.state, self._watermark(), with_queue=with_queue)
+        return True
+
+    def next_due(self) -> float | None:
+        """When `stage` wants to be called without a new command, in seconds since the Unix epoch; None: never."""
+        return next_due(self.state)
+
+    def close(self) -> None:
+        """Commit, seal the segment, write every projection. Raises as `commit` does, and OSError."""
+        try:
+            evolve(self.state, self._log.seal())
+            self._projector.write(self.state, self._watermark(), with_queue=True)
+        finally:
+            self._log.close()
+
+    def abandon(self) -> None:
+        """Let go without another write, for one that was fenced or poisoned."""
+        self._log.abandon()
+
+    def _stage_command(self, command: Command, now: float) -> Rejected | None:
+        decision = decide(command, self.state, now)
+        if isinstance(decision, Rejected):
+            return decision
+        try:
+            self._record(decision, now, key=command.key)
+        except Unencodable as error:
+            return Rejected(f"it cannot be written to the log: {error}")
+        return None
+
+    def _stage_due(self, now: float) -> None:
+        for _ in range(MAX_ROUNDS):
+            events = decide_due(self.state, now)
+            if not events:
+                return
+            self._record(events, now, cause=find_cause(events[0], self.state))
+        _logger.error("the rules did not come to rest within %d rounds; going on with the next call", MAX_ROUNDS)
+
+    def _record(self, events: Sequence[Event], now: float, *, key: str = "", cause: int = 0) -> None:
+        """Append a group and evolve by it: all of it or nothing."""
+        if not events:
+            return
+        for recorded in self._log.append_group(events, int(now * 1e6), key=key, cause=cause):
+            self._touched.add(recorded.event, self.state)
+            evolve(self.state, recorded)
+            self._touched.add(recorded.event, self.state)
+            self._staged.append(recorded)
+
+    def _watermark(self) -> Watermark:
+        return Watermark(self._log.log_id, self._log.epoch, self._log.committed_seq, self._log.committed_h.hex())
