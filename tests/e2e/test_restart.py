@@ -1,0 +1,107 @@
+"""Stopping, killing and starting again: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+from support.local_system import LocalSystem, args, shell, task
+from support.waiting import wait_for
+
+
+def successes(system: LocalSystem) -> Counter[str]:
+    """How often each task succeeded, by uid."""
+    return Counter(event["task"] for event in system.events() if event["type"] == "TaskSucceeded")
+
+
+def test_down_and_up_goes_on_from_the_log(own_system: LocalSystem) -> None:
+    """What was done stays done; what was queued is done after the start; the log is whole."""
+    own_system.apply(task("before", command=args("echo", "kept")))
+    own_system.wait_for_phase("before")
+    assert own_system.watchbill("stop").code == 0
+    done = own_system.watchbill("start")
+
+    assert done.code == 0, done.err
+    own_system.apply(task("after", command=args("true")))
+    own_system.wait_for_phase("after")
+    assert own_system.status("before")["result"].strip() == "kept"
+    assert own_system.watchbill("verify").code == 0
+    assert set(successes(own_system).values()) == {1}
+
+
+def test_killing_the_operator_loses_no_task(own_system: LocalSystem) -> None:
+    """Agents go on meanwhile; every task ends exactly once."""
+    names = [f"t{number}" for number in range(40)]
+    own_system.apply(*(task(name, command=shell("sleep 0.05")) for name in names))
+    os.kill(own_system.pid("operator"), signal.SIGKILL)
+
+    assert own_system.watchbill("start").code == 0
+    for name in names:
+        assert own_system.wait_for_phase(name, seconds=60)["phase"] == "Succeeded"
+    assert set(successes(own_system).values()) == {1}
+    assert own_system.watchbill("verify").code == 0
+
+
+def test_killing_everything_loses_no_task(own_system: LocalSystem) -> None:
+    """API server, node, operator and agents die at once; the next start goes on."""
+    names = [f"t{number}" for number in range(20)]
+    own_system.apply(*(task(name, command=shell("sleep 0.1")) for name in names))
+    own_system.wait_for_phase("t0", "Running", "Succeeded")
+    for process in ("operator", "node", "api-server"):
+        os.kill(own_system.pid(process), signal.SIGKILL)
+
+    done = own_system.watchbill("start")
+    assert done.code == 0, done.err
+    for name in names:
+        assert own_system.wait_for_phase(name, seconds=60)["phase"] == "Succeeded"
+    assert set(successes(own_system).values()) == {1}
+    assert own_system.watchbill("verify").code == 0
+
+
+def test_deleted_projections_come_back_by_repair(own_system: LocalSystem) -> None:
+    """Byte-identical, from the log alone."""
+    own_system.apply(task("one", command=args("true")))
+    own_system.wait_for_phase("one")
+    own_system.watchbill("stop")
+    folder = own_system.root / "orchestration"
+    kept = {path: path.read_bytes() for path in (folder / "task-queue.json", folder / "agent-registry.json")}
+    for path in kept:
+        path.unlink()
+
+    assert own_system.watchbill("verify").code == 1
+    assert own_system.watchbill("repair", "--yes").code == 0
+
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert own_system.watchbill("verify").code == 0
+
+
+def test_the_operator_is_replaced_by_a_second_start(own_system: LocalSystem) -> None:
+    """A dead operator's claim does not keep the next one waiting for its lease to run out."""
+    os.kill(own_system.pid("operator"), signal.SIGKILL)
+    assert own_system.watchbill("start").code == 0
+    own_system.apply(task("next", command=args("true")))
+
+    assert own_system.wait_for_phase("next", seconds=12)["phase"] == "Succeeded"
+
+
+def test_a_start_of_a_running_system_changes_nothing(own_system: LocalSystem) -> None:
+    """The same processes are there afterwards."""
+    before = [own_system.pid(name) for name in ("api-server", "node", "operator")]
+
+    assert own_system.watchbill("start").code == 0
+    assert [own_system.pid(name) for name in ("api-server", "node", "operator")] == before
+
+
+def test_stop_leaves_no_process(own_system: LocalSystem) -> None:
+    """Neither the system's own nor an agent's nor a task's."""
+    own_system.apply(task("long", command=args("sleep", "304")))
+    own_system.wait_for_phase("long", "Running")
+
+    own_system.watchbill("stop", "--drain", "0")
+
+    def left() -> list[str]:
+        lines = own_system.run("ps", "-eo", "args").out.splitlines()
+        return [line for line in lines if str(own_system.home) in line or "sleep 304" in line]
+
+    wait_for(lambda: left() == [], "no process is left")
