@@ -12,15 +12,6 @@ from watchbill_local.server.errors import Cause
 from watchbill_local.server.names import check_label
 from watchbill_local.server.values import Obj, copy_value, format_json
 
-_SPEC_DEFAULTS: Obj = {
-    "restartPolicy": "Always",
-    "dnsPolicy": "ClusterFirst",
-    "schedulerName": "default-scheduler",
-    "terminationGracePeriodSeconds": 30,
-    "securityContext": {},
-    "serviceAccountName": "default",
-    "enableServiceLinks": True,
-}
 _CONTAINER_DEFAULTS: Obj = {
     "resources": {},
     "terminationMessagePath": "/dev/termination-log",
@@ -38,10 +29,8 @@ _IMMUTABLE_TEXT = (
 
 
 def fill_pod(value: Obj, old: Obj | None, now: str) -> None:
-    """Fill in what upstream's defaulting and admission would; a new pod is Pending."""
-    spec = value.setdefault("spec", {})
-    for key, default in _SPEC_DEFAULTS.items():
-        spec.setdefault(key, copy_value(default))
+    """Fill in what upstream's defaulting and admission would beyond kinds.json; a new pod is Pending."""
+    spec = value["spec"]
     spec.setdefault("serviceAccount", spec["serviceAccountName"])
     for container in _list_containers(spec):
         _fill_container(container)

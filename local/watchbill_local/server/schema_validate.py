@@ -191,10 +191,11 @@ def _too_many(path: str, count: int, most: int) -> Cause:
 
 
 def _compile_combinations(schema: Obj) -> list[Validator]:
-    checks: list[Validator] = []
-    for keyword in ("anyOf", "oneOf"):
-        if schema.get(keyword):
-            checks.append(_compile_alternatives(keyword, [compile_validator(below) for below in schema[keyword]]))
+    checks = [
+        _compile_alternatives(keyword, [compile_validator(below) for below in schema[keyword]])
+        for keyword in ("anyOf", "oneOf")
+        if schema.get(keyword)
+    ]
     if schema.get("allOf"):
         checks.append(_compile_conjunction([compile_validator(below) for below in schema["allOf"]]))
     if "not" in schema:
@@ -206,6 +207,10 @@ def _run_alone(validate: Validator, value: Any, path: str) -> list[Cause]:
     causes: list[Cause] = []
     validate(value, MISSING, path, causes)
     return causes
+
+
+def _count(causes: list[Cause]) -> int:
+    return len(causes)
 
 
 def _build_unplaced(path: str, words: str) -> Cause:
@@ -227,7 +232,8 @@ def _compile_alternatives(keyword: str, alternatives: list[Validator]) -> Valida
             found = f"Found {count} valid alternatives" if count else "Found none valid"
             causes.append(_build_unplaced(path, f"must validate one and only one schema (oneOf). {found}"))
         if not count:
-            causes.extend(min(results, key=lambda result: len(result)))
+            nearest: list[Cause] = min(results, key=_count)
+            causes.extend(nearest)
 
     return check
 

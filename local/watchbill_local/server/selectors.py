@@ -102,9 +102,8 @@ def _comparison(operator: str, text: str) -> _Test:
     try:
         limit = int(text)
     except ValueError:
-        raise bad_request(
-            f"unable to parse requirement: values[0]: Invalid value: \"{text}\": for 'Gt', 'Lt' operators, the value must be an integer"
-        ) from None
+        words = "for 'Gt', 'Lt' operators, the value must be an integer"
+        raise bad_request(f'unable to parse requirement: values[0]: Invalid value: "{text}": {words}') from None
 
     def is_beyond(found: str | None) -> bool:
         if found is None or not re.fullmatch(r"[+-]?\d+", found):
