@@ -1,0 +1,175 @@
+"""Observe, decide, act: the agent's main loop.
+
+Owns the flow from the inbox through the lifecycle to runners and outbox. Invariant: what was observed in one turn is
+answered in one outbox file, whose `read` covers exactly the inbox files that these answers follow from; `finished` is
+written only after its result was synced. Decides nothing (lifecycle does) and knows no program (runners do).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from watchbill_coordination.core.messages import Assign, Finished, Message
+from watchbill_coordination.storage.mailbox_agent import InboxReader, OutboxWriter
+
+from watchbill_agent.heartbeat import INTERVAL_SECONDS, Heartbeat
+from watchbill_agent.lifecycle import (
+    AttemptEnded,
+    DrainOverdue,
+    Effect,
+    Exit,
+    InboxRead,
+    Key,
+    Life,
+    Observation,
+    RemoveSent,
+    RemoveWork,
+    Send,
+    StartAttempt,
+    StartDrainClock,
+    StopAttempt,
+)
+from watchbill_agent.outcome import FAILED, Outcome
+from watchbill_agent.runners import Runner, StopRequest
+from watchbill_agent.settings import Settings
+from watchbill_agent.wakeup import Bell
+from watchbill_agent.workspace import prepare_order, remove_work, sync_result
+
+RESEND_SECONDS = 1.0  #: between two attempts to write to an outbox that takes nothing
+
+logger = logging.getLogger(__name__)
+
+
+class AgentLoop:
+    """One life of the agent. All its state is touched by the event loop's thread alone."""
+
+    def __init__(self, settings: Settings, runner: Runner, *, incarnation: str, start: int) -> None:
+        self._settings = settings
+        self._runner = runner
+        self._life = Life(incarnation, settings.slots)
+        self._inbox = InboxReader(settings.inbox)
+        self._outbox = OutboxWriter(settings.outbox, settings.replica, incarnation, start=start)
+        self._heartbeat = Heartbeat(settings.state, incarnation)
+        self._bell = Bell(settings.inbox, notify=settings.notify)
+        self._observed: deque[Observation] = deque()
+        self._stops: dict[Key, StopRequest] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # attempts, and writing that waits for the disk
+        self._leaving = False
+
+    def observe(self, observation: Observation) -> None:
+        """Take an observation from outside, such as a signal."""
+        self._observed.append(observation)
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Serve until the life is over. Raises OSError when the mailboxes cannot be used at all."""
+        self._outbox.sweep()
+        self._beat()
+        self._look()
+        self._observed.append(InboxRead())
+        try:
+            while True:
+                self._bell.was_useful(bool(self._observed) or bool(self._life.attempts))
+                await self._act()
+                if self._leaving:
+                    break
+                await self._bell.wait()
+                self._look()
+        finally:
+            self._bell.close()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _look(self) -> None:
+        """Turn new inbox files into observations."""
+        for file in self._inbox.poll():
+            self._observed.extend(file.messages)
+
+    async def _act(self) -> None:
+        """Let the lifecycle decide about all that was observed, and carry out the effects."""
+        answers: list[Message] = []
+        while self._observed:
+            for effect in self._life.observe(self._observed.popleft()):
+                self._perform(effect, answers)
+        if not answers:
+            return
+        await asyncio.sleep(0)  # programs start before their acceptance is written
+        if any(isinstance(message, Finished) for message in answers) or self._leaving:
+            self._spawn(self._report(answers))
+        else:
+            await self._send(answers, sync=False)
+
+    def _perform(self, effect: Effect, answers: list[Message]) -> None:
+        """Carry out one effect; messages are gathered."""
+        match effect:
+            case Send(message):
+                answers.append(message)
+            case StartAttempt(assign):
+                stop = self._stops[(assign.task, assign.attempt)] = StopRequest()
+                self._spawn(self._run_attempt(assign, stop))
+            case StopAttempt(key, reason):
+                self._stops[key].ask(reason)
+            case RemoveSent(names):
+                self._outbox.remove(names)
+            case RemoveWork(tasks):
+                self._spawn(_in_thread(remove_work, self._settings, tasks))
+            case StartDrainClock(seconds):
+                asyncio.get_running_loop().call_later(max(seconds, 0.0), self.observe, DrainOverdue())
+            case Exit():
+                self._leaving = True
+
+    async def _run_attempt(self, assign: Assign, stop: StopRequest) -> None:
+        """Run one attempt; its end is an observation."""
+        key = (assign.task, assign.attempt)
+        try:
+            order = prepare_order(self._settings, assign)
+            outcome = await self._runner.run(order, stop)
+        except OSError as error:
+            outcome = Outcome(outcome=FAILED, reason="WorkspaceFailed", message=f"the work folder failed: {error}")
+        except Exception as error:  # a defect of a runner must cost one attempt, not the agent
+            logger.exception("attempt %s of %s", assign.attempt, assign.name)
+            outcome = Outcome(outcome=FAILED, reason="RunnerFailed", message=f"{type(error).__name__}: {error}"[:2000])
+        del self._stops[key]
+        self.observe(AttemptEnded(key, outcome))
+
+    async def _report(self, answers: Sequence[Message]) -> None:
+        """Write answers that must outlive a power cut, their results before them."""
+        for message in answers:
+            if isinstance(message, Finished):
+                await asyncio.to_thread(sync_result, self._settings, message.task, message.attempt)
+        await self._send(answers, sync=True)
+
+    async def _send(self, answers: Sequence[Message], *, sync: bool) -> None:
+        """Write an outbox file; a full volume is waited for, since an answer must not be lost."""
+        read = self._inbox.read
+        while True:
+            try:
+                if sync:
+                    await asyncio.to_thread(self._outbox.send, answers, read=read, sync=True)
+                else:
+                    self._outbox.send(answers, read=read, sync=False)
+                return
+            except OSError as error:
+                logger.error("the outbox takes nothing: %s", error)  # noqa: TRY400 - a full volume is no defect
+                await asyncio.sleep(RESEND_SECONDS)
+
+    def _beat(self) -> None:
+        """Write the sign of life, now and every few seconds."""
+        try:
+            self._heartbeat.beat(f"{task}/{attempt}" for task, attempt in self._life.attempts)
+        except OSError as error:
+            logger.warning("no heartbeat: %s", error)
+        asyncio.get_running_loop().call_later(INTERVAL_SECONDS, self._beat)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _in_thread(function: Callable[..., None], *arguments: Any) -> None:
+    await asyncio.to_thread(function, *arguments)

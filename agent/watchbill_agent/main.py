@@ -1,0 +1,66 @@
+"""The agent process: settings, signals, one life.
+
+Owns the start and the exit codes: 0 after a clean stop, 78 when the environment is wrong, 74 when the mailboxes fail.
+Nothing that it ran is alive when it exits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from watchbill_agent import process_group
+from watchbill_agent.command_runner import CommandRunner
+from watchbill_agent.guard import FORWARDED, PARENT_GONE
+from watchbill_agent.lifecycle import StopSignal
+from watchbill_agent.loop import AgentLoop
+from watchbill_agent.outcome import EX_CONFIG
+from watchbill_agent.settings import Settings, SettingsError, parse_settings
+from watchbill_agent.workspace import count_start
+
+EX_IOERR = 74
+
+logger = logging.getLogger(__name__)
+
+
+def run_agent() -> int:
+    """Run one life of the agent in this process and return the exit code."""
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = parse_settings(os.environ)
+        logging.getLogger().setLevel(settings.log_level)
+    except (SettingsError, ValueError) as error:
+        logger.critical("%s", error)
+        return EX_CONFIG
+    os.umask(0o022)  # the operator, another user, reads results
+    try:
+        asyncio.run(_live(settings))
+    except OSError as error:
+        logger.critical("the agent's folders cannot be used: %s", error)
+        return EX_IOERR
+    finally:
+        process_group.end_all_below()
+    return 0
+
+
+async def _live(settings: Settings) -> None:
+    """Serve until released."""
+    start = count_start(settings.state)
+    incarnation = f"{settings.pod_uid}/{start}"
+    agent = AgentLoop(settings, CommandRunner(), incarnation=incarnation, start=start)
+    loop = asyncio.get_running_loop()
+    for number in FORWARDED:
+        loop.add_signal_handler(number, agent.observe, StopSignal())
+    loop.add_signal_handler(PARENT_GONE, _end_at_once)
+    logger.info("%s is incarnation %s, %s slots", settings.replica, incarnation, settings.slots)
+    await agent.run()
+    logger.info("%s is released", settings.replica)
+
+
+def _end_at_once() -> None:
+    """The guard was killed: leave nothing running, say nothing; the next life tells the operator."""
+    process_group.end_all_below()
+    os._exit(128 + signal.SIGKILL)

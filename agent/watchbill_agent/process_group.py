@@ -1,0 +1,113 @@
+"""Processes below this one: finding them, ending them, and not outliving one's own parent.
+
+Owns every use of prctl, process groups and /proc. Invariant: once this process is a subreaper, whatever its commands
+fork, however often and into whichever session, stays below it and is found by `list_descendants`. A pid is signalled
+only while it is our unreaped descendant, so a recycled number is never hit. Linux only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import time
+from collections.abc import Collection
+from contextlib import suppress
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+END_SECONDS = 5.0  #: how long killed processes may take to vanish before they are reported and left
+
+logger = logging.getLogger(__name__)
+
+
+def become_subreaper() -> None:
+    """Let orphans below this process become its children instead of those of init. Raises OSError."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Ask the kernel for this signal when the parent of this process ends. Raises OSError."""
+    _prctl(PR_SET_PDEATHSIG, number)
+
+
+def list_children(pid: int) -> set[int]:
+    """Return the direct children of a process, zombies included; none when it is gone."""
+    children: set[int] = set()
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                children.update(map(int, file.read().split()))
+    return children
+
+
+def list_descendants(pid: int) -> set[int]:
+    """Return all processes below one, without itself."""
+    found: set[int] = set()
+    open_ends = [pid]
+    while open_ends:
+        fresh = list_children(open_ends.pop()) - found
+        found |= fresh
+        open_ends.extend(fresh)
+    return found
+
+
+def kill(pids: Collection[int], number: signal.Signals) -> None:
+    """Send a signal to each; those that are gone are left out."""
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def kill_group(leader: int, number: signal.Signals) -> None:
+    """Send a signal to a process group whose leader was not reaped yet."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, number)
+
+
+def carries(pid: int, marker: bytes) -> bool:
+    """Whether a process was started with this `NAME=value` in its environment."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return marker in file.read().split(b"\0")
+    except OSError:
+        return False
+
+
+def reap(pids: Collection[int]) -> None:
+    """Collect those of our children that have ended."""
+    for pid in pids:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def find_strays(leaders: Collection[int], marker: bytes | None) -> set[int]:
+    """Return the orphans below this process that are alive, with all that is below them.
+
+    `leaders` are commands that still run, with their trees: not strays. `marker` narrows it to the orphans of one
+    attempt while others run; one that hides its environment is then found when the last attempt ends.
+    """
+    me = os.getpid()
+    orphans = list_children(me) - set(leaders)
+    reap(orphans)
+    alive = (list_children(me) & orphans) - set(leaders)
+    ours = {pid for pid in alive if marker is None or not leaders or carries(pid, marker)}
+    return ours.union(*(list_descendants(pid) for pid in ours))
+
+
+def end_all_below() -> None:
+    """Kill everything below this process and wait until it is gone, at most END_SECONDS."""
+    deadline = time.monotonic() + END_SECONDS
+    while strays := find_strays((), None):
+        kill(strays, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            logger.error("these processes do not end: %s", sorted(strays))
+            return
+        time.sleep(0.002)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

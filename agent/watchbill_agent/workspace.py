@@ -1,0 +1,144 @@
+"""The agent's own folders: attempt directories, and the count of its lives.
+
+Owns what lies below work/ and which environment a command gets. Invariant: every attempt begins in a folder that was
+empty a moment before, and the names in its environment that begin with WATCHBILL_ are ours. Never touches the
+mailboxes; removes only below work/, and never follows a link out of it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from watchbill_coordination.codec.messages import is_task_uid
+from watchbill_coordination.core.messages import Assign
+from watchbill_coordination.core.specs import TaskUid
+from watchbill_coordination.storage.atomic import write_atomic
+from watchbill_coordination.storage.layout import work_directory
+
+from watchbill_agent.runners import Order
+from watchbill_agent.settings import Settings
+
+PROMPT, STDIN, RESULT = ".prompt", ".stdin", "result"
+MAX_SYNCED = 1000  #: files of a result that are synced; a result with more is refused anyway
+
+logger = logging.getLogger(__name__)
+
+
+def count_start(state: Path) -> int:
+    """Return the number of this life of the process, from 1, and remember it. Raises OSError."""
+    path = state / "incarnation"
+    starts = 0
+    with suppress(OSError, ValueError):
+        starts = int(path.read_text())
+    write_atomic(path, f"{starts + 1}\n".encode(), sync=False)
+    return starts + 1
+
+
+def build_environment(settings: Settings, assign: Assign, directory: Path, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a command: the agent's own, the Task's, and what Watchbill tells it."""
+    results = settings.context / "results"
+    environment = {name: value for name, value in base.items() if not name.startswith("WATCHBILL_")}
+    for entry in assign.command.get("env") or ():
+        if not entry["name"].startswith("WATCHBILL_"):
+            environment[entry["name"]] = str(entry.get("value") or "")
+    return environment | {
+        "WATCHBILL_TASK": assign.name,
+        "WATCHBILL_TASK_UID": assign.task,
+        "WATCHBILL_ATTEMPT": str(assign.attempt),
+        "WATCHBILL_AGENT": settings.agent,
+        "WATCHBILL_REPLICA": settings.replica,
+        "WATCHBILL_ROLE": settings.role,
+        "WATCHBILL_MODEL": settings.model,
+        "WATCHBILL_PROMPT_FILE": str(directory / PROMPT),
+        "WATCHBILL_CONTEXT": str(settings.context),
+        "WATCHBILL_INPUTS": _json({path: str(settings.context / path) for path in assign.context}),
+        "WATCHBILL_DEPENDENCIES": _json({name: str(results / uid) for name, uid in assign.dependencies.items()}),
+        "WATCHBILL_RESULT": str(directory / RESULT),
+        "WATCHBILL_LOCKS": _json(dict(assign.locks)),
+    }
+
+
+def prepare_order(settings: Settings, assign: Assign) -> Order:
+    """Make the attempt's folder and files and return what a runner needs. Raises OSError."""
+    directory = settings.work / work_directory(assign.task, assign.attempt)
+    try:
+        (directory / RESULT).mkdir(parents=True)
+    except FileExistsError:
+        _remove_tree(directory)
+        (directory / RESULT).mkdir(parents=True)
+    (directory / PROMPT).write_text(assign.prompt, encoding="utf-8")
+    stdin = directory / PROMPT if assign.prompt else None
+    if assign.command.get("stdin") is not None:
+        stdin = directory / STDIN
+        stdin.write_text(str(assign.command["stdin"]), encoding="utf-8")
+    named = assign.command.get("args") or assign.command.get("shell")
+    return Order(
+        directory=directory,
+        stdin=stdin,
+        command=assign.command if named else settings.command,
+        environment=build_environment(settings, assign, directory, os.environ),
+        timeout_seconds=assign.timeout_seconds,
+        grace_seconds=settings.grace_seconds,
+    )
+
+
+def sync_result(settings: Settings, task: TaskUid, attempt: int) -> None:
+    """Make an attempt's result outlive a power cut: the operator may read it only after one. Raises nothing."""
+    result = settings.work / work_directory(task, attempt) / RESULT
+    synced = 0
+    for folder, _, files in os.walk(result):
+        for name in files[: MAX_SYNCED - synced]:
+            _sync(os.path.join(folder, name), os.O_NOFOLLOW | os.O_NONBLOCK)
+        synced += len(files)
+        _sync(folder, os.O_DIRECTORY)
+        if synced > MAX_SYNCED:
+            return
+
+
+def remove_work(settings: Settings, tasks: Iterable[TaskUid]) -> None:
+    """Remove the folders of tasks that are over; what cannot be removed is logged."""
+    for task in tasks:
+        if is_task_uid(task):
+            _remove_tree(settings.work / task)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _sync(path: str, flags: int) -> None:
+    """Sync a file or folder that may be anything by now."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a folder, also one whose inner folders a command made unreadable; never follows a link."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+
+    def open_up(function: Callable[..., object], name: str, _: object) -> None:
+        """Give ourselves the rights on what stopped the removal, and try once more."""
+        with suppress(OSError):
+            os.chmod(os.path.dirname(name), 0o700)
+            if not os.path.islink(name) and os.path.isdir(name):
+                os.chmod(name, 0o700)
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                function(name)
+
+    shutil.rmtree(path, onerror=open_up)
+    if path.exists():
+        logger.warning("%s could not be removed", path)
