@@ -16,6 +16,7 @@ AgentName = NewType("AgentName", str)  #: metadata.name of an Agent, at most 52 
 ReplicaName = NewType("ReplicaName", str)  #: `<agent>-<n>`: one member of the pool, its pod and its workspace
 
 DEFAULT_PRIORITY = 500
+MAX_REPLICAS = 64  #: of one Agent; a wish for more is bounded, and a condition says so
 TYPES_BY_ROLE: Mapping[str, tuple[str, ...]] = {
     "blue": ("search", "analysis", "pattern"),
     "green": ("codegen", "implementation", "fix"),
@@ -77,6 +78,11 @@ class AgentSpec:
     suspend: bool = False
     drain_seconds: float = 30.0
 
+    @property
+    def wanted(self) -> int:
+        """How many replicas the pool shall have."""
+        return max(0, min(self.replicas, MAX_REPLICAS))
+
     def takes(self, agent: AgentName, route: tuple[str, str, str]) -> bool:
         """Whether this pool may do a task of that route."""
         agent_ref, role, task_type = route
@@ -126,3 +132,23 @@ def parse_agent_spec(raw: Mapping[str, Any]) -> AgentSpec:
         suspend=bool(raw.get("suspend", False)),
         drain_seconds=float(raw.get("drainSeconds", 30)),
     )
+
+
+def parse_replica_name(name: str) -> tuple[AgentName, int] | None:
+    """Split `<agent>-<n>` into the pool and the ordinal, or return None when it is no such name."""
+    agent, dash, ordinal = name.rpartition("-")
+    if not (dash and agent and ordinal.isascii() and ordinal.isdecimal()) or str(int(ordinal)) != ordinal:
+        return None
+    return AgentName(agent), int(ordinal)
+
+
+def build_agent_record(spec: AgentSpec) -> dict[str, Any]:
+    """The short form of an Agent's spec that `AgentDeclared` carries; `parse_agent_spec` reads it back."""
+    return {
+        "role": spec.role,
+        "replicas": spec.replicas,
+        "tasksPerReplica": spec.tasks_per_replica,
+        "taskTypes": list(spec.task_types),
+        "suspend": spec.suspend,
+        "drainSeconds": spec.drain_seconds,
+    }

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from watchbill_coordination.core.index import Index
 from watchbill_coordination.core.specs import AgentName, AgentSpec, ReplicaName, TaskSpec, TaskUid
 
 
@@ -37,6 +38,11 @@ class ReplicaPhase(StrEnum):
     DRAINING = "Draining"
     RELEASED = "Released"
     LOST = "Lost"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its process is there, as far as the log knows."""
+        return self in (ReplicaPhase.READY, ReplicaPhase.DRAINING)
 
 
 class Level(StrEnum):
@@ -93,6 +99,7 @@ class Attempt:
     deadline: float  #: seconds since the Unix epoch
     stopping: bool = False  #: its task was cancelled or deleted; the slot is free when the agent confirms
     stopping_seq: int = 0
+    locks: tuple[str, ...] = ()  #: held until the slot is free, even when the task is deleted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,8 @@ class ReplicaState:
     slots: int
     attempts: Mapping[TaskUid, Attempt] = field(default_factory=dict)
     drain_deadline: float = 0.0
+    drained_at: float = 0.0  #: when it was told to leave
+    drain_seq: int = 0
     registered_at: float = 0.0
     changed_at: float = 0.0  #: of the last change of phase
     reason: str = ""  #: CamelCase, of draining or loss
@@ -126,8 +135,9 @@ class AgentState:
     level: Level = Level.NORMAL
     level_message: str = ""
     level_since: float = 0.0  #: of the last change of level
-    declared_at: float = 0.0
-    below_since: float | None = None  #: capacity has been below a threshold since then (derived by `decide`)
+    declared_at: float = 0.0  #: when it was created or last asked for more replicas
+    signal: Level = Level.NORMAL  #: what ready against wanted says at this moment, without hysteresis
+    crossed: tuple[float, float, float] = (0.0, 0.0, 0.0)  #: when the signal last crossed each threshold
     last_seq: int = 0
     epoch: int = 0
 
@@ -157,3 +167,7 @@ class State:
     context: dict[str, str] = field(default_factory=dict)  #: path below shared-context → digest
     outcomes: dict[TaskUid, Phase] = field(default_factory=dict)  #: of deleted Tasks that others are bound to
     tokens: int = 0  #: fencing tokens given so far
+    opened_at: float = 0.0  #: when the writer of this epoch began; what elapsed without a writer is nobody's fault
+    settled: dict[str, None] = field(default_factory=dict)  #: the newest messages that are answered for good
+    ended: dict[str, None] = field(default_factory=dict)  #: the newest incarnations that were lost or released
+    index: Index = field(default_factory=Index, compare=False, repr=False)

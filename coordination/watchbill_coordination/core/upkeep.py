@@ -1,0 +1,193 @@
+"""The one way in which members of the state are replaced, so that no index is ever forgotten.
+
+Owns every write to tasks, replicas and agents: each `put_` compares before with after and keeps queues, worklists,
+reverse look-ups and timers exact. Part of `evolve`; called by its handlers only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from watchbill_coordination.core import levels, locks, scheduling
+from watchbill_coordination.core.events import Recorded
+from watchbill_coordination.core.follow_up import follow_up
+from watchbill_coordination.core.index import Timer, add_link, drop_link
+from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
+from watchbill_coordination.core.state import AgentState, Phase, ReplicaPhase, ReplicaState, State, TaskState
+from watchbill_coordination.core.timers import attempt_timer, drain_timer, is_due_one, push_timer, retry_timer
+
+REMEMBERED = 4096  #: answered messages and ended incarnations that are kept in mind, newest last
+
+
+def put_task(state: State, task: TaskState, recorded: Recorded) -> None:
+    """Set a task as it is now and follow up what that changes for it and for those that wait for it."""
+    before = state.tasks.get(task.uid)
+    task = replace(task, last_seq=recorded.seq, epoch=recorded.ep)
+    state.tasks[task.uid] = task
+    if before is None:
+        link_task(state, task)
+    update_queue(state, before, task)
+    if task.phase.is_terminal and (before is None or not before.phase.is_terminal):
+        unlink_task(state, task)
+        refresh_dependents(state, task.uid, recorded.at)
+        push_expiry(state, task)
+    refresh_task(state, task.uid, recorded.at)
+
+
+def drop_task(state: State, task: TaskState, recorded: Recorded) -> None:
+    """Forget a task whose object is gone; remember its end while somebody depends on it."""
+    del state.tasks[task.uid]
+    if state.names.get(task.name) == task.uid:
+        del state.names[task.name]
+    state.index.steps.pop(task.uid, None)
+    if not task.phase.is_terminal:
+        unlink_task(state, task)
+    if task.phase is Phase.QUEUED:
+        scheduling.leave_queue(state, task)
+    if task.uid in state.index.dependents:
+        state.outcomes[task.uid] = task.phase
+        refresh_dependents(state, task.uid, recorded.at)
+
+
+def update_queue(state: State, before: TaskState | None, task: TaskState) -> None:
+    """Move a task between the queues when its phase or its key changed."""
+    was = before is not None and before.phase is Phase.QUEUED
+    is_now = task.phase is Phase.QUEUED
+    if before is not None and was and is_now and scheduling.build_entry(before) == scheduling.build_entry(task):
+        return
+    if was:
+        scheduling.leave_queue(state, task)
+    if is_now:
+        scheduling.enqueue(state, task)
+
+
+def link_task(state: State, task: TaskState) -> None:
+    """Note whom a new task waits for."""
+    state.names[task.name] = task.uid
+    for name in task.spec.depends_on:
+        add_link(state.index.awaited, name, task.uid)
+    for path in task.spec.context:
+        add_link(state.index.readers, path, task.uid)
+
+
+def unlink_task(state: State, task: TaskState) -> None:
+    """A task waits for nobody any more; forget the end of deleted tasks that only it was bound to."""
+    for name in task.spec.depends_on:
+        drop_link(state.index.awaited, name, task.uid)
+    for path in task.spec.context:
+        drop_link(state.index.readers, path, task.uid)
+    for uid in task.bound.values():
+        drop_link(state.index.dependents, uid, task.uid)
+        if uid not in state.index.dependents:
+            state.outcomes.pop(uid, None)
+
+
+def refresh_task(state: State, uid: TaskUid, at: float) -> None:
+    """Keep the worklist exact: is there something that follows about this task at once, or later?"""
+    task = state.tasks.get(uid)
+    if task is not None and follow_up(state, task, at):
+        state.index.steps[uid] = None
+        return
+    state.index.steps.pop(uid, None)
+    if task is not None and task.phase is Phase.PENDING and task.not_before > at:
+        push_timer(state, retry_timer(task))
+
+
+def refresh_dependents(state: State, uid: TaskUid, at: float) -> None:
+    """A task ended or is gone: look again at those that are bound to it."""
+    for dependant in tuple(state.index.dependents.get(uid, ())):
+        refresh_task(state, dependant, at)
+
+
+def push_expiry(state: State, task: TaskState) -> None:
+    """Note when the object of a finished task shall be deleted."""
+    ttl, finished = task.spec.ttl_seconds_after_finished, task.finished_at
+    if ttl is None or finished is None:
+        return
+    timer = Timer(finished + ttl, "expiry", task.uid)
+    state.index.expiries.push(timer, lambda other: is_due_one(state, other))
+
+
+def put_replica(state: State, replica: ReplicaState, recorded: Recorded) -> None:
+    """Set a replica as it is now; its pool's counts follow."""
+    before = state.replicas.get(replica.name)
+    replica = replace(replica, last_seq=recorded.seq)
+    state.replicas[replica.name] = replica
+    state.index.members.setdefault(replica.agent, {})[replica.name] = None
+    if before is not None and not replica.phase.is_live and before.phase.is_live:
+        remember(state.ended, before.incarnation)
+    push_replica_timers(state, before, replica)
+    if replica.agent in state.agents:
+        put_agent(state, state.agents[replica.agent], recorded)
+
+
+def push_replica_timers(state: State, before: ReplicaState | None, replica: ReplicaState) -> None:
+    """Note when a new or changed attempt is overdue, and when a drain ends."""
+    for uid, attempt in replica.attempts.items():
+        if before is None or before.attempts.get(uid) != attempt:
+            push_timer(state, attempt_timer(state, replica, attempt))
+    if replica.phase is ReplicaPhase.DRAINING and (before is None or before.phase is not ReplicaPhase.DRAINING):
+        push_timer(state, drain_timer(state, replica))
+
+
+def put_agent(state: State, agent: AgentState, recorded: Recorded) -> None:
+    """Set a pool as it is now: who is idle, who must leave, what its level becomes and when."""
+    before = state.agents.get(agent.name)
+    members = scheduling.list_members(state, agent.name)
+    if agent.removed and not any(replica.phase.is_live for replica in members):
+        drop_agent(state, agent.name)
+        return
+    ready = sum(replica.phase is ReplicaPhase.READY for replica in members)
+    agent = replace(agent, last_seq=recorded.seq, epoch=recorded.ep)
+    agent = levels.note_signal(agent, levels.read_signal(ready, 0 if agent.removed else agent.spec.wanted), recorded.at)
+    state.agents[agent.name] = agent
+    mark(state.index.idle, agent.name, wanted=any(scheduling.free_slots(agent, replica) > 0 for replica in members))
+    mark(state.index.crowded, agent.name, wanted=any(is_crowding(agent, replica) for replica in members))
+    change = levels.next_change(state, agent)
+    if change is not None and (before is None or levels.next_change(state, before) != change):
+        push_timer(state, Timer(change, "level", agent.name))
+
+
+def drop_agent(state: State, name: AgentName) -> None:
+    """Forget a removed pool with its last replica."""
+    for replica in state.index.members.pop(name, {}):
+        del state.replicas[replica]
+    state.agents.pop(name, None)
+    state.index.idle.pop(name, None)
+    state.index.crowded.pop(name, None)
+
+
+def is_crowding(agent: AgentState, replica: ReplicaState) -> bool:
+    """Whether a Ready replica is one more than its pool wants."""
+    wanted = 0 if agent.removed else agent.spec.wanted
+    return replica.phase is ReplicaPhase.READY and scheduling.ordinal(replica.name) >= wanted
+
+
+def free_slot(state: State, name: ReplicaName | None, uid: TaskUid, recorded: Recorded) -> None:
+    """An attempt is over: its slot and its locks are free."""
+    replica = state.replicas.get(name) if name is not None else None
+    if replica is None or uid not in replica.attempts:
+        return
+    held = replica.attempts[uid].locks
+    rest = {other: attempt for other, attempt in replica.attempts.items() if other != uid}
+    put_replica(state, replace(replica, attempts=rest), recorded)
+    if held:
+        locks.release(state, uid, held)
+        scheduling.wake(state, held)
+        scheduling.settle_ready(state)
+
+
+def mark(marks: dict[AgentName, None], name: AgentName, *, wanted: bool) -> None:
+    """Put a name on a list, or take it off."""
+    if wanted:
+        marks[name] = None
+    else:
+        marks.pop(name, None)
+
+
+def remember(memory: dict[str, None], item: str) -> None:
+    """Keep an item in mind as the newest, and forget the oldest beyond the limit."""
+    memory.pop(item, None)
+    memory[item] = None
+    if len(memory) > REMEMBERED:
+        del memory[next(iter(memory))]
