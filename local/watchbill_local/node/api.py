@@ -1,0 +1,224 @@
+"""The node's client of the Kubernetes API: a kubeconfig, one request, one watch.
+
+Owns the connection. Invariant: plain Kubernetes over HTTP, nothing that only one server understands, so the node runs
+unchanged against a real kube-apiserver. Never retries a write; a watch goes on for ever, from a fresh list where the
+server says that the old place is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from ruamel.yaml import YAML
+
+Json = dict[str, Any]
+
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+REQUEST_SECONDS = 30.0
+WATCH_SECONDS = 290
+WATCH_LINE_BYTES = 2**22
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  #: pauses after the first, second, ... failure in a row of a watch
+UNREACHABLE = (aiohttp.ClientError, TimeoutError)  #: the server did not answer; the same request may be sent later
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """The server refused. `code` is the HTTP status; 404, 409 and 422 mean that the object is not as we thought."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where the API is and who we are there, as a kubeconfig's current context says."""
+
+    server: str
+    token: str = ""
+    tls: ssl.SSLContext | None = None
+
+
+def load_cluster(path: Path) -> Cluster:
+    """Read the current context of a kubeconfig. Raises OSError, KeyError or ValueError if it is not usable."""
+    config = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    context = _named(config["contexts"], config["current-context"])["context"]
+    cluster = _named(config["clusters"], context["cluster"])["cluster"]
+    user = _named(config["users"], context["user"]).get("user") or {}
+    server = cluster["server"].rstrip("/")
+    token = user.get("token", "")
+    if "tokenFile" in user:
+        token = (path.parent / user["tokenFile"]).read_text(encoding="utf-8").strip()
+    tls = _tls(cluster, user, path.parent) if server.startswith("https:") else None
+    return Cluster(server, token, tls)
+
+
+def _named(items: list[Json], name: str) -> Json:
+    for item in items:
+        if item["name"] == name:
+            return item
+    raise ValueError(f"the kubeconfig has no entry named {name!r}")
+
+
+def _tls(cluster: Json, user: Json, folder: Path) -> ssl.SSLContext:
+    """The TLS side of a context: authority and client certificate, each as file or inline."""
+    context = ssl.create_default_context()
+    if cluster.get("insecure-skip-tls-verify"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if authority := _material(cluster, "certificate-authority", folder):
+        context.load_verify_locations(cadata=authority.decode())
+    certificate, key = _material(user, "client-certificate", folder), _material(user, "client-key", folder)
+    if certificate and key:
+        with tempfile.NamedTemporaryFile() as pair:
+            pair.write(certificate + b"\n" + key)
+            pair.flush()
+            context.load_cert_chain(pair.name)
+    return context
+
+
+def _material(section: Json, name: str, folder: Path) -> bytes:
+    if inline := section.get(f"{name}-data"):
+        return base64.b64decode(inline)
+    return (folder / section[name]).read_bytes() if section.get(name) else b""
+
+
+class ApiClient:
+    """Requests to one API server. Use as an asynchronous context manager."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> ApiClient:
+        headers = {"Authorization": f"Bearer {self._cluster.token}"} if self._cluster.token else {}
+        connector = aiohttp.TCPConnector(limit=64)
+        self._session = aiohttp.ClientSession(headers=headers, connector=connector, read_bufsize=WATCH_LINE_BYTES)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.session.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The HTTP session. Raises RuntimeError outside of `async with`."""
+        if self._session is None:
+            raise RuntimeError("the client is not open")
+        return self._session
+
+    async def get(self, path: str, **query: str) -> Json:
+        """Read. Raises ApiError or one of UNREACHABLE, as all requests here do."""
+        return await self._call("GET", path, None, params=query)
+
+    async def find(self, path: str) -> Json | None:
+        """Read what may be absent: None for 404."""
+        try:
+            return await self.get(path)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def post(self, path: str, body: Json) -> Json:
+        """Create."""
+        return await self._call("POST", path, body)
+
+    async def patch(self, path: str, body: Json, *, kind: str = MERGE_PATCH) -> Json:
+        """Change, by a patch of `kind`."""
+        return await self._call("PATCH", path, body, content=kind)
+
+    async def delete(self, path: str, options: Json) -> Json:
+        """Delete with DeleteOptions."""
+        return await self._call("DELETE", path, options)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        *,
+        content: str = "application/json",
+        params: dict[str, str] | None = None,
+    ) -> Json:
+        data = None if body is None else json.dumps(body).encode()
+        async with self.session.request(
+            method,
+            self._cluster.server + path,
+            params=params,
+            data=data,
+            headers={"Content-Type": content, "Accept": "application/json"},
+            ssl=self._cluster.tls or True,
+            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+        ) as response:
+            text = await response.text()
+        if response.status >= 400:
+            raise ApiError(response.status, _message(text))
+        answer: Json = json.loads(text)
+        return answer
+
+    async def watch(
+        self,
+        path: str,
+        on_list: Callable[[list[Json]], Awaitable[None]],
+        on_event: Callable[[str, Json], Awaitable[None]],
+    ) -> None:
+        """List and watch `path` until cancelled. `on_list` gets the whole truth, `on_event` each change after it."""
+        failures = 0
+        while True:
+            try:
+                listed = await self.get(path)
+                await on_list(listed.get("items") or [])
+                version = listed["metadata"]["resourceVersion"]
+                failures = 0
+                while True:
+                    async for kind, item in self._stream(path, version):
+                        version = item["metadata"]["resourceVersion"]
+                        if kind != "BOOKMARK":
+                            await on_event(kind, item)
+            except (ApiError, *UNREACHABLE, json.JSONDecodeError) as error:
+                log.log(
+                    logging.DEBUG if failures == 0 else logging.WARNING, "watch of %s begins again: %s", path, error
+                )
+            await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+            failures += 1
+
+    async def _stream(self, path: str, version: str) -> AsyncIterator[tuple[str, Json]]:
+        """The changes after `version` until the server ends the stream. Raises ApiError on an ERROR event."""
+        query = {
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        async with self.session.get(
+            self._cluster.server + path,
+            params=query,
+            ssl=self._cluster.tls or True,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30),
+        ) as response:
+            if response.status >= 400:
+                raise ApiError(response.status, _message(await response.text()))
+            async for line in response.content:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise ApiError(event["object"].get("code", 500), event["object"].get("message", ""))
+                yield event["type"], event["object"]
+
+
+def _message(text: str) -> str:
+    """What a Status object says, or the beginning of whatever else the server answered."""
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:200]

@@ -1,0 +1,216 @@
+"""The first process of a container: builds its world, starts its program, reaps, forwards, and leaves nothing behind.
+
+Owns one container from inside. It is process 1 of the container's pid namespace or, in plain processes, the subreaper
+of all that the container starts. It listens on one socket to the node: JSON messages, one a packet.
+
+    node to init   {"signal": 15}   {"kill": true}   {"exec": 7, "argv": [...]} with two descriptors, stdout and stderr
+    init to node   {"started": pid} or {"failed": sentence}, then {"exec": 7, "code": 0} ..., last {"code": 0}
+
+Invariant: when the program ends, when the node says kill, or when the node is gone (end of file on the socket), every
+process of the container is dead before this one ends. Never talks to the API and never writes a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import socket
+from typing import Any, NoReturn
+
+from watchbill_local.node import syscalls
+from watchbill_local.node.launch import Identity, Launch, Level
+from watchbill_local.node.rootfs import enter_root
+
+MESSAGE_BYTES = 200_000  #: largest packet on the socket; a longer exec command is refused by the node
+LAST_CAPABILITY = 40
+IGNORED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+Streams = tuple[int, int]  #: descriptors of stdout and stderr
+
+
+def run_init(launch: Launch, control: socket.socket, streams: Streams) -> NoReturn:
+    """Be the container's first process until all of it has ended."""
+    init = _Init(launch, control)
+    try:
+        init.prepare()
+        main = init.start(launch.argv, streams)
+    except (OSError, ValueError) as error:
+        init.send({"failed": describe_failure(launch.argv, error)})
+        os._exit(1)
+    for stream in streams:
+        os.close(stream)
+    init.send({"started": main})
+    init.serve(main)
+    os._exit(0)
+
+
+def describe_failure(argv: tuple[str, ...], error: OSError | ValueError) -> str:
+    """One sentence on why a container's program did not start."""
+    if isinstance(error, FileNotFoundError) and error.filename == argv[0]:
+        return f'exec: "{argv[0]}": executable file not found in $PATH'
+    return f"{type(error).__name__}: {error}"
+
+
+class _Init:
+    """State of the init process: the socket, the wake-up pipe for SIGCHLD, and which pid answers which exec."""
+
+    def __init__(self, launch: Launch, control: socket.socket) -> None:
+        self.launch = launch
+        self.control = control
+        self.execs: dict[int, int] = {}  #: pid to the number of the exec that it runs
+        self.cgroup = -1
+        self.wake, wake_write = os.pipe()
+        for end in (self.wake, wake_write):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in IGNORED_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def prepare(self) -> None:
+        """Enter the root directory, or become the subreaper where there is no pid namespace."""
+        if self.launch.cgroup:
+            self.cgroup = os.open(self.launch.cgroup, os.O_WRONLY | os.O_CLOEXEC)
+        if self.launch.root:
+            enter_root(self.launch.root, self.launch.mounts)
+            os.makedirs(self.launch.directory, exist_ok=True)
+        else:
+            syscalls.control_process(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+
+    def start(self, argv: tuple[str, ...], streams: Streams) -> int:
+        """Fork and exec `argv`; returns its pid, raises OSError if the program cannot be executed."""
+        failure_read, failure_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._become_program(argv, streams)
+            except OSError as error:
+                os.write(failure_write, f"{error.errno} {error.strerror} {error.filename}".encode()[:1000])
+            finally:
+                os._exit(127)
+        os.close(failure_write)
+        with os.fdopen(failure_read, "rb") as pipe:
+            failure = pipe.read().decode()
+        if failure:
+            os.waitpid(pid, 0)
+            number, _, text = failure.partition(" ")
+            code = int(number) if number.isdigit() else errno.EINVAL
+            raise OSError(code, text, argv[0] if code == errno.ENOENT else None)
+        return pid
+
+    def _become_program(self, argv: tuple[str, ...], streams: Streams) -> None:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, *IGNORED_SIGNALS, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        if self.cgroup >= 0:
+            os.write(self.cgroup, b"0")
+        null = os.open("/dev/null", os.O_RDONLY)
+        for source, target in ((null, 0), (streams[0], 1), (streams[1], 2)):
+            os.dup2(source, target)
+        if self.launch.identity:
+            _become_user(self.launch.identity, alone=self.launch.level is Level.USER_NAMESPACES)
+        os.chdir(self.launch.directory)
+        os.umask(0o022)
+        syscalls.control_process(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.execvpe(argv[0], argv, self.launch.environment)  # noqa: S606 - the container's own program
+
+    def serve(self, main: int) -> None:
+        """Answer the node and reap until the program `main` has ended, then end everything and report its exit code."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.wake, select.POLLIN)
+        code: int | None = None
+        while code is None:
+            ready = {fd for fd, _ in poll.poll()}
+            if self.wake in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.wake, 4096)
+                code = self.reap(main)
+            if code is None and self.control.fileno() in ready and not self.obey(main):
+                code = 128 + signal.SIGKILL
+        self.end_all()
+        self.send({"code": code})
+
+    def reap(self, main: int) -> int | None:
+        """Collect the children that ended; returns the exit code of `main` once it is among them."""
+        found: int | None = None
+        with contextlib.suppress(ChildProcessError):
+            while (child := os.waitpid(-1, os.WNOHANG))[0]:
+                code = os.waitstatus_to_exitcode(child[1])
+                code = code if code >= 0 else 128 - code
+                if child[0] == main:
+                    found = code
+                elif child[0] in self.execs:
+                    self.send({"exec": self.execs.pop(child[0]), "code": code})
+        return found
+
+    def obey(self, main: int) -> bool:
+        """Do what one message says. False: everything shall end now, as asked or because the node is gone."""
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.control, MESSAGE_BYTES, 2)
+        except ConnectionError:
+            return False
+        message: dict[str, Any] = json.loads(data) if data else {"kill": True}
+        if "signal" in message:
+            os.kill(main, message["signal"])
+        elif "exec" in message:
+            self._obey_exec(message, (descriptors[0], descriptors[1]))
+        return "kill" not in message
+
+    def _obey_exec(self, message: dict[str, Any], streams: Streams) -> None:
+        try:
+            self.execs[self.start(tuple(message["argv"]), streams)] = message["exec"]
+        except OSError as error:
+            os.write(streams[1], describe_failure(tuple(message["argv"]), error).encode())
+            self.send({"exec": message["exec"], "code": 126 if error.errno == errno.EACCES else 127})
+        finally:
+            for stream in streams:
+                os.close(stream)
+
+    def end_all(self) -> None:
+        """Kill and reap every process of the container."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                if self.launch.level is Level.PROCESSES:
+                    kill_descendants(os.getpid())
+                else:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(-1, signal.SIGKILL)
+                os.waitpid(-1, 0)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Tell the node; a node that is gone is not told."""
+        with contextlib.suppress(OSError):
+            self.control.send(json.dumps(message).encode())
+
+
+def kill_descendants(pid: int) -> None:
+    """SIGKILL to all that descends from `pid`, children before grandchildren; once, without waiting."""
+    for child in children_of(pid):
+        kill_descendants(child)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """The living children of a process, zombies included; empty if it is gone."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(child) for child in file.read().split()]
+    except OSError:
+        return []
+
+
+def _become_user(identity: Identity, *, alone: bool) -> None:
+    """Take on user, groups and bounding set. `alone`: in a user namespace that maps one user, groups cannot be set."""
+    for capability in set(range(LAST_CAPABILITY + 1)) - set(identity.capabilities):
+        syscalls.control_process(syscalls.PR_CAPBSET_DROP, capability)
+    if not alone:
+        os.setgroups(identity.groups)
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    syscalls.control_process(syscalls.PR_SET_NO_NEW_PRIVS, 1)

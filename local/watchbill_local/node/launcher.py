@@ -1,0 +1,118 @@
+"""A small single-threaded process that forks containers, so that the node's event loop never forks itself.
+
+Owns the fork into new namespaces. The node sends one packet for each container, with four descriptors: the container's
+control socket, a memory file with its Launch, stdout and stderr. From then on node and container talk directly; the
+launcher only reaps. Invariant: it holds nothing that a container needs, so it may die and be replaced at any time. It
+ends when the node's end of the socket closes. As subreaper it kills what a killed init left behind.
+
+Forking here costs 1 to 3 ms, where a new Python would take 30 ms; memory pages stay shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+
+from watchbill_local.node import syscalls
+from watchbill_local.node.container_init import children_of, kill_descendants, run_init
+from watchbill_local.node.launch import Launch, Level, parse_launch
+
+NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
+DESCRIPTORS = 4  #: control, launch, stdout, stderr
+
+
+def serve_launches(requests: socket.socket) -> None:
+    """Fork a container for each packet until the node closes the socket."""
+    syscalls.control_process(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    wake, wake_write = os.pipe()
+    for end in (wake, wake_write):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    gc.freeze()
+    inits: set[int] = set()
+    poll = select.poll()
+    poll.register(requests, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake, 4096)
+            _reap(inits)
+        if requests.fileno() in ready:
+            data, descriptors, _, _ = socket.recv_fds(requests, 16, DESCRIPTORS)
+            if not data:
+                return
+            inits.add(_fork_init(requests, descriptors))
+
+
+def _reap(inits: set[int]) -> None:
+    """Collect ended inits, and kill orphans: processes whose init was killed before it could end them."""
+    with contextlib.suppress(ChildProcessError):
+        while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            inits.discard(pid)
+    for orphan in set(children_of(os.getpid())) - inits:
+        kill_descendants(orphan)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(orphan, signal.SIGKILL)
+
+
+def _fork_init(requests: socket.socket, descriptors: list[int]) -> int:
+    """Fork the init of one container and return its pid as seen here."""
+    control, plan, stdout, stderr = descriptors
+    with os.fdopen(plan, "rb") as file:
+        launch = parse_launch(file.read())
+    report_read, report_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        requests.close()
+        with socket.socket(fileno=control) as own:
+            try:
+                _enter_namespaces(launch, report_write)
+                run_init(launch, own, (stdout, stderr))
+            except OSError as error:
+                own.send(json.dumps({"failed": f"namespaces: {error}"}).encode())
+            finally:
+                os._exit(1)
+    os.close(report_write)
+    for descriptor in (control, stdout, stderr):
+        os.close(descriptor)
+    with os.fdopen(report_read, "rb") as report:
+        inner = report.read()
+    if not inner:
+        return child
+    os.waitpid(child, 0)
+    return int(inner)
+
+
+def _enter_namespaces(launch: Launch, report: int) -> None:
+    """Leave the host's namespaces as the level asks; a pid namespace needs a second fork, its pid goes to `report`."""
+    os.setsid()
+    if launch.level is Level.PROCESSES:
+        os.close(report)
+        return
+    if launch.level is Level.USER_NAMESPACES:
+        user, group = os.getuid(), os.getgid()
+        syscalls.unshare(syscalls.CLONE_NEWUSER | NAMESPACES)
+        identity = launch.identity
+        inside = (identity.uid, identity.gid) if identity else (0, 0)
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{inside[0]} {user} 1"),
+            ("gid_map", f"{inside[1]} {group} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+    else:
+        syscalls.unshare(NAMESPACES)
+    inner = os.fork()
+    if inner:
+        os.write(report, str(inner).encode())
+        os._exit(0)
+    os.close(report)

@@ -1,0 +1,154 @@
+"""The node's hold on the launcher and on running containers.
+
+Owns the launcher process (started when needed, started again if it died) and one `ContainerProcess` for each container:
+its socket, whether it started, how it ended. Invariant: `ended` is set exactly once, and only when no process of the
+container is left, or its init was killed (exit code 137). Never decides when to start or stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from watchbill_local.node.launch import Launch
+
+COOKIE = "WATCHBILL_NODE"  #: environment variable that marks every process of one node's data directory
+BOOT = (
+    "import socket, sys; sys.path.insert(0, sys.argv[2]); from watchbill_local.node.launcher import serve_launches; "
+    "serve_launches(socket.socket(fileno=int(sys.argv[1])))"
+)
+EXEC_BYTES = 100_000  #: longest command of a probe, hook or exec
+KILLED = 128 + signal.SIGKILL
+
+
+class StartError(Exception):
+    """The container's program could not be started; the text says why. Ask the pod's author, do not retry at once."""
+
+
+class ContainerProcess:
+    """One container that was asked to start. `ended` gives its exit code, as a shell would: 128 + signal if killed."""
+
+    def __init__(self, control: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[int] = loop.create_future()
+        self.ended: asyncio.Future[int] = loop.create_future()
+        self._control = control
+        self._execs: dict[int, asyncio.Future[int]] = {}
+        self._count = 0
+        control.setblocking(False)
+        loop.add_reader(control, self._receive)
+
+    def signal(self, number: int) -> None:
+        """Signal the container's program, not its children: what the kubelet does."""
+        self._send({"signal": number})
+
+    def kill(self) -> None:
+        """End every process of the container now."""
+        self._send({"kill": True})
+
+    async def execute(self, argv: list[str], output: int | None = None) -> int:
+        """Run `argv` inside the container as its user; output goes to the descriptor `output`. Returns the exit code.
+
+        A container that ends meanwhile answers 137. Cancelling leaves the program running until the container ends.
+        """
+        if self.ended.done() or sum(map(len, argv)) > EXEC_BYTES:
+            return KILLED
+        self._count += 1
+        number = self._count
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._execs[number] = answer
+        sink = os.open(os.devnull, os.O_WRONLY) if output is None else os.dup(output)
+        try:
+            self._send({"exec": number, "argv": argv}, [sink, sink])
+        finally:
+            os.close(sink)
+        return await answer
+
+    def _send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._control, [json.dumps(message).encode()], descriptors or [])
+
+    def _receive(self) -> None:
+        try:
+            data = self._control.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        message: dict[str, Any] = json.loads(data) if data else {}
+        if "started" in message:
+            self.started.set_result(message["started"])
+        elif "failed" in message:
+            self.started.set_exception(StartError(message["failed"]))
+        elif "exec" in message:
+            answer = self._execs.pop(message["exec"], None)
+            if answer and not answer.done():
+                answer.set_result(message["code"])
+        else:
+            self._end(message.get("code", KILLED))
+
+    def _end(self, code: int) -> None:
+        asyncio.get_running_loop().remove_reader(self._control)
+        self._control.close()
+        if not self.started.done():
+            self.started.set_exception(StartError("the container's first process was killed"))
+        self.ended.set_result(code)
+        for answer in self._execs.values():
+            if not answer.done():
+                answer.set_result(KILLED)
+
+
+class Launcher:
+    """Starts containers through the launcher process."""
+
+    def __init__(self, cookie: str) -> None:
+        self._cookie = cookie
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def start(self, launch: Launch, stdout: int, stderr: int) -> ContainerProcess:
+        """Ask for a container; its output goes to the two descriptors, which stay the caller's to close."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        plan = os.memfd_create("launch", os.MFD_CLOEXEC)
+        with theirs, os.fdopen(plan, "wb") as file:
+            file.write(launch.to_json())
+            file.flush()
+            os.lseek(plan, 0, os.SEEK_SET)
+            descriptors = [theirs.fileno(), plan, stdout, stderr]
+            try:
+                socket.send_fds(self._connect(), [b"launch"], descriptors)
+            except OSError:  # the launcher died since the last launch; a fresh one takes its place
+                self.close()
+                socket.send_fds(self._connect(), [b"launch"], descriptors)
+        return ContainerProcess(mine)
+
+    def close(self) -> None:
+        """End the launcher; containers that run are not touched."""
+        if self._requests:
+            self._requests.close()
+        if self._process:
+            self._process.wait(timeout=10)
+        self._requests = self._process = None
+
+    def _connect(self) -> socket.socket:
+        if self._requests is None:
+            self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            package_parent = str(Path(__file__).resolve().parents[2])
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", BOOT, str(theirs.fileno()), package_parent],
+                    pass_fds=[theirs.fileno()],
+                    env={COOKIE: self._cookie},
+                    stdin=subprocess.DEVNULL,
+                    cwd="/",
+                    start_new_session=True,
+                )
+        return self._requests
