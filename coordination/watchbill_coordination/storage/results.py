@@ -1,0 +1,165 @@
+"""Taking over the result of an attempt.
+
+Owns the copy from an agent's work folder to shared-context/results/<task uid>/, where dependants read it. Invariant: a
+result is there whole and durable or not at all, and holds regular files of at most MAX_RESULT_BYTES together. What the
+agent left is hostile: it is walked by descriptors, no link is followed, and depth, count, names and bytes have limits.
+Never decides whether the attempt is the current one: the caller does, before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchbill_coordination.core.specs import ReplicaName, TaskUid
+from watchbill_coordination.storage import hostile
+from watchbill_coordination.storage.atomic import TEMPORARY, sync_directory
+from watchbill_coordination.storage.layout import Layout, work_directory
+from watchbill_coordination.storage.mailbox import printable
+
+MAX_RESULT_BYTES = 1024 * 1024  #: of all files together
+MAX_ENTRIES = 1000  #: files and folders
+MAX_DEPTH = 16  #: folders in folders
+MAX_NAME_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCopied:
+    """It lies in shared-context/results/<uid>/, durable."""
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRefused:
+    """It breaks a rule; nothing was copied."""
+
+    reason: str  #: one sentence that names the file
+
+
+class _RefusedError(Exception):
+    """What the walk found that may not be in a result."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What was read so far, and the limits on it."""
+
+    folders: list[str] = field(default_factory=list)
+    files: list[tuple[str, bytes, bool]] = field(default_factory=list)  # path, content, executable
+    bytes: int = 0
+
+    def count(self, path: str) -> None:
+        """Take one more entry into account."""
+        if len(self.folders) + len(self.files) >= MAX_ENTRIES:
+            raise _RefusedError(f"the result has more than {MAX_ENTRIES} files and folders, at {printable(path)}")
+
+
+def copy_result(layout: Layout, replica: ReplicaName, task: TaskUid, attempt: int) -> ResultCopied | ResultRefused:
+    """Copy what an attempt left in its result folder; without such a folder the result is empty.
+
+    Reads everything within the limits before it writes anything, replaces what a crash may have left under the
+    same uid, and syncs files and folders. Raises OSError when our own side of the volume fails (full, read-only).
+    """
+    walk = _Walk()
+    work = layout.workspace(replica) / "work"
+    try:
+        with hostile.open_directory(work, (*work_directory(task, attempt).split("/"), "result")) as result:
+            _read_folder(walk, result, "", 1)
+    except hostile.GoneError:
+        walk = _Walk()
+    except hostile.HostileFileError as error:
+        return ResultRefused(f"the result folder cannot be read: {error}")
+    except _RefusedError as error:
+        return ResultRefused(str(error))
+    _publish(walk, layout.result(task))
+    return ResultCopied(len(walk.files), walk.bytes)
+
+
+def _read_folder(walk: _Walk, folder: int, prefix: str, depth: int) -> None:
+    """Read one folder and those below it. Recursion ends at MAX_DEPTH."""
+    if depth > MAX_DEPTH:
+        raise _RefusedError(f"the result has more than {MAX_DEPTH} folders in each other, at {printable(prefix)}")
+    try:
+        names = sorted(hostile.list_names(folder, MAX_ENTRIES + 1))
+    except OSError as error:
+        raise _RefusedError(f"{printable(prefix)} cannot be listed: {error.strerror}") from None
+    for name in names:
+        path = prefix + name
+        if printable(name) != name or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+            raise _RefusedError(f"a file name is not printable text: {printable(path)}")
+        walk.count(path)
+        try:
+            _read_entry(walk, folder, name, path, depth)
+        except hostile.HostileFileError as error:
+            raise _RefusedError(f"{printable(path)}: {error}") from None
+
+
+def _read_entry(walk: _Walk, folder: int, name: str, path: str, depth: int) -> None:
+    """Read one file, or the folder of that name. Raises HostileFileError or _RefusedError."""
+    if hostile.is_directory(folder, name):
+        walk.folders.append(path)
+        with hostile.open_directory(name, dir_fd=folder) as inner:
+            _read_folder(walk, inner, f"{path}/", depth + 1)
+        return
+    room = MAX_RESULT_BYTES - walk.bytes
+    with hostile.open_regular(folder, name) as (fd, status):
+        if status.st_size > room:
+            raise _RefusedError(f"the result has more than {MAX_RESULT_BYTES} bytes, with {printable(path)}")
+        content = b"".join(_blocks(fd, room))
+    if len(content) > room:
+        raise _RefusedError(f"{printable(path)} grew while it was read")
+    walk.bytes += len(content)
+    walk.files.append((path, content, bool(status.st_mode & 0o100)))
+
+
+def _blocks(fd: int, room: int) -> Iterator[bytes]:
+    """Yield what a file holds, at most one byte more than there is room for."""
+    left = room + 1
+    while left > 0:
+        try:
+            block = os.read(fd, min(left, 256 * 1024))
+        except OSError as error:
+            raise hostile.HostileFileError(f"it cannot be read: {error.strerror}") from None
+        if not block:
+            return
+        left -= len(block)
+        yield block
+
+
+def _publish(walk: _Walk, target: Path) -> None:
+    """Write everything under a temporary name, sync it, and give it its name."""
+    temporary = target.with_name(TEMPORARY + target.name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        for folder in walk.folders:  # parents come first
+            (temporary / folder).mkdir()
+        for path, content, executable in walk.files:
+            _write(temporary / path, content, 0o755 if executable else 0o644)
+        for folder in reversed(walk.folders):
+            sync_directory(temporary / folder)
+        sync_directory(temporary)
+        if target.exists():  # copied before a crash, and never announced
+            shutil.rmtree(target)
+        os.rename(temporary, target)
+    except OSError:
+        with suppress(OSError):
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(target.parent)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write and sync one file of our own."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(fd)
