@@ -1,8 +1,8 @@
 """The status of an Agent, from the state of the log and its observed pods.
 
-Owns the form of `.status` of Agents and the sentences in it. Pure: what the log knows comes from the log with its times;
-what only pods know (an image that cannot be had, no node) comes from them. Invariant: `Ready` is never False without the
-best known reason and a sentence that says what to mend.
+Owns the form of `.status` of Agents and the sentences in it. Pure: what the log knows comes from the log with its
+times; what only pods know (an image that cannot be had, no node) comes from them. Invariant: `Ready` is never False
+without the best known reason and a sentence that says what to mend.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which agents still live, by the heartbeats in their state folders.
 
-Owns reading `state/heartbeat.json` (hostile input) and the rule for staleness: the counter of the incarnation that the log
-knows did not change during 20 s of watching, by the watcher's own monotonic clock. Times inside the file are never
+Owns reading `state/heartbeat.json` (hostile input) and the rule for staleness: the counter of the incarnation that the
+log knows did not change during 20 s of watching, by the watcher's own monotonic clock. Times inside the file are never
 believed. Invariant: only silence that was really watched counts, so an operator that itself stood still loses nobody.
 Heartbeats are neither events nor part of a projection.
 """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from watchbill_coordination.core import events as ev
-from watchbill_coordination.core.specs import AgentName
+from watchbill_coordination.core.specs import AgentName, TaskUid
 from watchbill_coordination.core.state import State
 
 from watchbill_operator.conditions import clip, format_time
@@ -100,7 +100,7 @@ def _refill(budget: Budget, at: float) -> Budget:
 
 def _find_subject(event: ev.Event, state: State) -> dict[str, str] | None:
     """The object that the Event is about: the Task, else the Agent; None where the log no longer knows it."""
-    task = state.tasks.get(getattr(event, "task", ""))  # type: ignore[call-overload]
+    task = state.tasks.get(TaskUid(getattr(event, "task", "")))
     if task is not None:
         return {"apiVersion": API_VERSION, "kind": "Task", "name": task.name, "uid": task.uid}
     if hasattr(event, "task"):

@@ -1,8 +1,8 @@
 """Unpacking a folder that somebody sent as tar.gz.
 
 Owns the rules of what may be in it: regular files (and folders, which say nothing of their own), with relative names of
-bounded length and depth, each once, within limits of count and size. Invariant: the target appears whole, by one rename,
-or not at all; nothing is written outside it; memory stays small whatever the archive claims about itself.
+bounded length and depth, each once, within limits of count and size. Invariant: the target appears whole, by one
+rename, or not at all; nothing is written outside it; memory stays small whatever the archive claims about itself.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def unpack_archive(data: bytes, target: Path) -> Unpacked:
         sync_file_system(temporary)
         temporary.chmod(0o755)
         temporary.rename(target)
-    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, gzip.BadGzipFile) as error:
         raise ArchiveRefusedError(f"It is no sound tar.gz: {error}.") from error
     finally:
         remove_tree(temporary)
@@ -104,6 +104,8 @@ class _StrictHeader(tarfile.TarInfo):
         header = super().frombuf(buf, encoding, errors)
         if header.type not in _ALLOWED:
             raise ArchiveRefusedError(f"{header.name[:200]!r} is a link, device or other special file.")
+        if header.size < 0:
+            raise ArchiveRefusedError(f"{header.name[:200]!r} has a negative size.")
         if header.type in _HEADERS and header.size > MAX_HEADER_BYTES:
             raise ArchiveRefusedError(f"It has a header of {header.size} bytes, more than {MAX_HEADER_BYTES}.")
         return header
@@ -124,12 +126,13 @@ class _Unpacking:
     entries: int = 0
 
     def run(self, archive: tarfile.TarFile) -> Unpacked:
+        members: list[tarfile.TarInfo] = vars(archive)["members"]
         while (member := archive.next()) is not None:
-            archive.members.clear()  # it would keep them all: 100 MB for the largest archive
+            members.clear()  # tarfile keeps them all: 100 MB for the largest archive
             self.entries += 1
             if self.entries > MAX_ENTRIES:
                 raise ArchiveRefusedError(f"It has more than {MAX_ENTRIES} entries.")
-            if member.issparse() or not (member.isreg() or member.isdir()):
+            if member.size < 0 or member.issparse() or not (member.isreg() or member.isdir()):
                 raise ArchiveRefusedError(f"{member.name[:200]!r} is not a plain file.")
             if member.isreg():
                 self._write(archive, member)
