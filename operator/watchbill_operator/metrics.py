@@ -7,6 +7,7 @@ from the state when they are scraped, so they are a projection like any other.
 
 from __future__ import annotations
 
+import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Metrics:
         )
         self.mail_rejected = Counter("watchbill_mail_rejected", "Malformed messages.", registry=self.registry)
 
-    def derive_from(self, state: Callable[[], State | None], now: Callable[[], float]) -> None:
+    def derive_from(self, state: Callable[[], State | None], now: Callable[[], float] = time.time) -> None:
         """Add the gauges, computed from the state at each scrape."""
         self.registry.register(_Derived(state, now))
 

@@ -10,24 +10,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from watchbill_coordination.core.commands import (
     Command,
     DeclareAgent,
-    LoseReplica,
     RemoveAgent,
     RemoveTask,
     SubmitTask,
 )
-from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
-from watchbill_coordination.core.state import ReplicaPhase, ReplicaState
+from watchbill_coordination.core.specs import AgentName, TaskUid
 
 logger = logging.getLogger(__name__)
 
 REMEMBERED_DELETIONS = 20_000  #: uids of deleted objects; a late event is seconds old, not so many deletions
-AGENT_CONTAINER = "agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,51 +118,6 @@ def parse_task(observation: Observation) -> list[Command]:
     return [SubmitTask(task=uid, name=observation.name, spec=spec, generation=_generation(observation))]
 
 
-def parse_pod(observation: Observation, replica: ReplicaState | None) -> list[Command]:
-    """What a pod says of the agent process that the log knows: that it cannot live any more, or nothing."""
-    if replica is None or replica.phase not in (ReplicaPhase.READY, ReplicaPhase.DRAINING):
-        return []
-    pod_uid, _, _ = replica.incarnation.partition("/")
-    if pod_uid != observation.uid:
-        return []
-    if observation.deleted:
-        return [_loss(replica, "PodGone", "its pod was deleted")]
-    status = observation.body.get("status") or {}
-    if status.get("phase") in ("Succeeded", "Failed"):
-        return [_loss(replica, "PodGone", f"its pod ended: {status.get('reason') or status['phase']}")]
-    ended = find_termination(status)
-    if ended and _seconds(ended.get("finishedAt")) > replica.registered_at:
-        return [_loss(replica, "ContainerRestarted", f"its container ended with code {ended.get('exitCode')}")]
-    return []
-
-
-def find_termination(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """How the agent container last ended, if it did."""
-    for container in status.get("containerStatuses") or ():
-        if container.get("name") == AGENT_CONTAINER:
-            now, before = container.get("state") or {}, container.get("lastState") or {}
-            found: Mapping[str, Any] | None = now.get("terminated") or before.get("terminated")
-            return found
-    return None
-
-
-def missing_pod(replica: ReplicaState) -> Command:
-    """The loss of a replica whose pod is not there any more."""
-    return _loss(replica, "PodGone", "its pod is not there any more")
-
-
-def _loss(replica: ReplicaState, reason: str, message: str) -> Command:
-    return LoseReplica(agent=ReplicaName(replica.name), incarnation=replica.incarnation, reason=reason, message=message)
-
-
 def _generation(observation: Observation) -> int:
     generation = observation.body["metadata"].get("generation", 1)
     return generation if isinstance(generation, int) else 1
-
-
-def _seconds(raw: object) -> float:
-    """A Kubernetes time as seconds since the Unix epoch; 0 where there is none."""
-    try:
-        return datetime.fromisoformat(str(raw)).timestamp()
-    except ValueError:
-        return 0.0

@@ -1,0 +1,153 @@
+"""What follows from a commit, in the order of urgency: mail, patches, pods, Events, figures.
+
+Owns the order and which touched thing leads to which action. Every action is derived from committed state, so doing it
+again changes nothing and one that was lost comes back with the next reconcile. Never changes the state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from watchbill_coordination.coordinator.coordinator import Committed, Coordinator
+from watchbill_coordination.core.assignments import pending_messages
+from watchbill_coordination.core.events import (
+    AgentDeclared,
+    AgentRemoved,
+    AttemptAbandoned,
+    Recorded,
+    ReplicaDraining,
+    ReplicaLost,
+    ReplicaRegistered,
+    ReplicaReleased,
+    TaskDeleted,
+)
+from watchbill_coordination.core.specs import AgentName, ReplicaName
+from watchbill_coordination.core.state import ReplicaPhase
+
+from watchbill_operator.api import EVENTS, Api, ApiError, ConflictError, Request
+from watchbill_operator.fleet import Fleet
+from watchbill_operator.kube_events import Budget, build_kube_events
+from watchbill_operator.mail import Mail
+from watchbill_operator.mailroom import Mailroom
+from watchbill_operator.metrics import Metrics
+from watchbill_operator.patching import Patcher, Rank
+from watchbill_operator.statuses import agent_target, rank_of, task_target
+
+logger = logging.getLogger(__name__)
+
+WAITING_EVENTS = 1000  #: Kubernetes Events that wait to be written; older ones are dropped
+PLANNED = (AgentDeclared, AgentRemoved, ReplicaRegistered, ReplicaDraining, ReplicaReleased, ReplicaLost)
+
+
+class Announcer:
+    """Writes Kubernetes Events, one after another, as a courtesy: none of them is ever waited for."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._waiting: deque[Mapping[str, Any]] = deque(maxlen=WAITING_EVENTS)
+        self._wake = asyncio.Event()
+
+    def post(self, bodies: Iterable[Mapping[str, Any]]) -> None:
+        """Write them when there is time."""
+        self._waiting.extend(bodies)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._write(self._waiting.popleft())
+
+    async def _write(self, body: Mapping[str, Any]) -> None:
+        try:
+            await self._api.send(Request(method="POST", resource=EVENTS, body=body), attempts=2)
+        except ConflictError:
+            return  # written before a restart
+        except ApiError as error:
+            logger.warning("Kubernetes Event was not written", extra={"error": str(error)})
+
+
+class CommitActions:
+    """All actions of one operator."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        mailroom: Mailroom,
+        fleet: Fleet,
+        patcher: Patcher,
+        *,
+        tell: tuple[Announcer, Metrics],
+    ) -> None:
+        self._coordinator = coordinator
+        self._mailroom = mailroom
+        self._fleet = fleet
+        self._patcher = patcher
+        self._announcer, self._metrics = tell
+        self._budget = Budget(at=time.time())
+
+    def act(self, committed: Committed, mail: list[Mail]) -> None:
+        """Do what follows from this commit and from having taken this mail."""
+        state = self._coordinator.state
+        self.deliver(committed.replicas | self._mailroom.taken(mail))
+        if not committed.records:
+            return
+        for uid in committed.tasks:
+            if task := state.tasks.get(uid):
+                self._patcher.offer(task_target(task), rank_of(task))
+        for name in committed.agents:
+            if (agent := state.agents.get(name)) and not agent.removed:
+                self._patcher.offer(agent_target(agent), Rank.POOL)
+        self.plan(self._agents_to_plan(committed))
+        self._clean(committed.records)
+        self._count(committed)
+        bodies, self._budget = build_kube_events(committed.records, state, self._fleet.namespace, self._budget)
+        if bodies:
+            self._announcer.post(bodies)
+
+    def deliver(self, replicas: Iterable[ReplicaName]) -> None:
+        """Write what these replicas must have in their inboxes now."""
+        state, seq = self._coordinator.state, self._coordinator.committed_seq
+        for name in replicas:
+            replica = state.replicas.get(name)
+            pending = () if replica is None else pending_messages(state, replica)
+            self._mailroom.deliver(name, pending, ep=self._coordinator.epoch, seq=seq)
+
+    def plan(self, agents: set[AgentName]) -> None:
+        """Plan the pods of these Agents."""
+        for name in agents:
+            self._fleet.plan(name, self._coordinator.state, time.time())
+
+    def _agents_to_plan(self, committed: Committed) -> set[AgentName]:
+        """Agents whose pods may have to change. A dispatch alone changes none, and there are many."""
+        state = self._coordinator.state
+        draining = {
+            replica.agent
+            for name in committed.replicas
+            if (replica := state.replicas.get(name)) and replica.phase is not ReplicaPhase.READY
+        }
+        if any(isinstance(recorded.event, PLANNED) for recorded in committed.records):
+            return draining | committed.agents
+        return draining
+
+    def _clean(self, records: Iterable[Recorded]) -> None:
+        """Tell agents that the work of deleted Tasks may go, once nothing of them runs any more."""
+        replicas = self._coordinator.state.replicas
+        for recorded in records:
+            event = recorded.event
+            if isinstance(event, TaskDeleted | AttemptAbandoned):
+                busy = {name for name, replica in replicas.items() if event.task in replica.attempts}
+                self._mailroom.clean(event.task, busy, ep=self._coordinator.epoch, seq=self._coordinator.committed_seq)
+
+    def _count(self, committed: Committed) -> None:
+        self._metrics.count_records(committed.records, self._coordinator.state)
+        times = committed.times
+        self._metrics.append_seconds.observe(times.write_seconds + times.sync_seconds)
+        self._metrics.fsync_seconds.observe(times.sync_seconds)

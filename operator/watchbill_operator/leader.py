@@ -1,0 +1,180 @@
+"""What an elected operator consists of, connected.
+
+Owns the parts that live as long as this process leads, and the way of an observation to the loop. Invariant: every
+observation passes `Leader.observe`, whether kopf, a LIST or an answer brought it. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from watchbill_coordination.coordinator.coordinator import Coordinator
+from watchbill_coordination.core.commands import Command
+from watchbill_coordination.core.specs import AgentName, TaskUid
+
+from watchbill_operator.actions import Announcer, CommitActions
+from watchbill_operator.api import AGENTS, TASKS, Api, ApiError
+from watchbill_operator.conditions import Finding
+from watchbill_operator.config import Config
+from watchbill_operator.fleet import Fleet, FleetWiring
+from watchbill_operator.health import Health
+from watchbill_operator.loop import Inbox, Loop
+from watchbill_operator.mailroom import Mailroom
+from watchbill_operator.metrics import Metrics
+from watchbill_operator.observations import Observation, parse_agent, parse_task
+from watchbill_operator.patching import Patcher, Rank, Target
+from watchbill_operator.pods import PodSettings
+from watchbill_operator.reconcile import Listing, build_known, load_listing, plan_removals
+from watchbill_operator.statuses import Statuses, rank_of, task_target
+
+logger = logging.getLogger(__name__)
+
+RECONCILE_SHARE = 50  #: a reconcile takes at most one part in so many of our time
+
+
+class Leader:
+    """All parts of an operator that leads."""
+
+    def __init__(self, config: Config, api: Api, coordinator: Coordinator, *, tell: tuple[Health, Metrics]) -> None:
+        self.fenced: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._config = config
+        self._api = api
+        self._coordinator = coordinator
+        self._state = coordinator.state
+        self._health, self._metrics = tell
+        self._inbox = Inbox()
+        layout = coordinator.layout
+        settings = PodSettings(namespace=config.namespace, image=config.agent_image, log_level=config.log_level)
+        self._mailroom = Mailroom(layout, self._state, self._inbox.submit, local=config.local_volume)
+        self.fleet = Fleet(api, layout, settings, self._wiring())
+        self._statuses = Statuses(self._state, self.fleet)
+        self._patcher = Patcher(api, self._statuses.build, on_fence=self._on_fence)
+        self._announcer = Announcer(api)
+        self._actions = CommitActions(
+            coordinator, self._mailroom, self.fleet, self._patcher, tell=(self._announcer, self._metrics)
+        )
+        self._loop = Loop(coordinator, self._inbox, self._actions, self._health)
+
+    def observe(self, observation: Observation) -> None:
+        """Take in what the API showed."""
+        if observation.kind == "Pod":
+            agent = self.fleet.observed.see_pod(observation)
+            if agent:
+                self._inbox.replan(agent)
+                self._offer_agent(agent)
+        elif not self.fleet.observed.sightings.admit(observation):
+            return
+        elif observation.kind == "Agent":
+            self._observe_agent(observation)
+        elif observation.kind == "Task":
+            self._observe_task(observation)
+
+    async def start(self, listing: Listing) -> None:
+        """Bring log and API together: what was listed, what is missing, what was pending when the last leader ended."""
+        known = build_known(self._state)
+        for replica in list(self._state.replicas):
+            self._mailroom.open(replica)
+        for observation in listing.observations:
+            self.observe(observation)
+        for command in plan_removals(known, listing):
+            self._inbox.submit(command)
+        for name in [*known.agents, *(agent.name for agent in self._state.agents.values() if agent.removed)]:
+            if name not in self.fleet.observed.agents:
+                self.fleet.observed.removed.setdefault(name, self._state.agents[name].uid)
+            self._inbox.replan(name)
+        self._actions.deliver(list(self._state.replicas))
+        self._mend(listing)
+
+    async def run(self) -> None:
+        """Run all parts until cancelled or until one fails."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._loop.run(), name="loop")
+            group.create_task(self._mailroom.run(), name="mailroom")
+            group.create_task(self._patcher.run(), name="patcher")
+            group.create_task(self._announcer.run(), name="announcer")
+            group.create_task(self._reconcile(), name="reconcile")
+
+    async def stop(self) -> None:
+        """Let go of what is under way. The log is the caller's to close."""
+        await self.fleet.stop()
+        await self._patcher.flush(1.0)
+        self._mailroom.shut()
+
+    def _wiring(self) -> FleetWiring:
+        return FleetWiring(
+            submit=self._submit,
+            replan=lambda name: self._inbox.replan(name),
+            opened=lambda replica: self._mailroom.open(replica),
+            changed=self._offer_agent,
+            reported=self._report,
+        )
+
+    def _submit(self, command: Command) -> None:
+        self._inbox.submit(command)
+
+    def _observe_agent(self, observation: Observation) -> None:
+        name = self.fleet.observed.see_agent(observation)
+        known = self._state.agents.get(name)
+        generation = observation.body["metadata"].get("generation", 1)
+        is_news = known is None or known.uid != observation.uid or known.generation != generation
+        if is_news or observation.is_leaving:
+            for command in parse_agent(observation):
+                self._inbox.submit(command)
+            self._inbox.replan(name)
+            self._offer_agent(name)
+
+    def _observe_task(self, observation: Observation) -> None:
+        """Hand a Task over, unless it is only our own status that changed: most events of a busy system are that."""
+        known = self._state.tasks.get(TaskUid(observation.uid))
+        generation = observation.body["metadata"].get("generation", 1)
+        if known is None or observation.is_leaving or known.generation != generation:
+            for command in parse_task(observation):
+                self._inbox.submit(command)
+
+    def _offer_agent(self, name: AgentName) -> None:
+        """The Agent's status may differ now from what was told."""
+        body = self.fleet.observed.agents.get(name)
+        if body is not None:
+            self._patcher.offer(Target(AGENTS, name, body["metadata"]["uid"]), Rank.POOL)
+
+    def _report(self, name: AgentName, finding: Finding) -> None:
+        logger.warning("%s: %s", name, finding.message, extra={"agent": name, "reason": finding.reason})
+
+    def _on_fence(self, message: str) -> None:
+        if not self.fenced.done():
+            self.fenced.set_result(message)
+
+    async def _reconcile(self) -> None:
+        """Compare all with all, now and then; what differs is offered again."""
+        pause = self._config.reconcile_seconds
+        while True:
+            await asyncio.sleep(pause)
+            started = time.monotonic()
+            known = build_known(self._state)
+            try:
+                listing = await load_listing(self._api)
+            except ApiError as error:
+                logger.warning("reconcile put off: %s", error)
+                continue
+            for observation in listing.observations:
+                self.observe(observation)
+            for command in plan_removals(known, listing):
+                self._inbox.submit(command)
+            for name in self._state.agents:
+                self._inbox.replan(name)
+            self._mend(listing)
+            pause = max(self._config.reconcile_seconds, (time.monotonic() - started) * RECONCILE_SHARE)
+
+    def _mend(self, listing: Listing) -> None:
+        """Offer the objects whose status is not what the log says."""
+        for observation in listing.of("Task"):
+            task = self._state.tasks.get(TaskUid(observation.uid))
+            target = Target(TASKS, observation.name, observation.uid)
+            if task is not None and self._statuses.differs(target, observation.body.get("status") or {}):
+                self._patcher.offer(task_target(task), rank_of(task))
+        for observation in listing.of("Agent"):
+            target = Target(AGENTS, observation.name, observation.uid)
+            if self._statuses.differs(target, observation.body.get("status") or {}):
+                self._patcher.offer(target, Rank.POOL)

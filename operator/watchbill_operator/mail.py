@@ -1,0 +1,55 @@
+"""A mailbox file on its way from an agent to the log.
+
+Owns the step from what an agent said to a command. Pure. The folder that the file lay in says who sent it; what the
+message says of its sender is not looked at, and incarnation, uid and attempt are for `decide` to compare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from watchbill_coordination.core.commands import (
+    AcceptAttempt,
+    Command,
+    FinishAttempt,
+    RegisterReplica,
+    ReleaseReplica,
+)
+from watchbill_coordination.core.messages import Accepted, Finished, Message, Registered, Released
+from watchbill_coordination.core.specs import ReplicaName
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """The commands of one file. It is acknowledged when they are committed; an empty file name needs none."""
+
+    replica: ReplicaName
+    file: str
+    commands: tuple[Command, ...]
+
+
+def parse_message(replica: ReplicaName, message: Message, *, key: str) -> Command | None:
+    """The command that this message asks for; None for one that an agent has no business to send."""
+    if isinstance(message, Registered):
+        return RegisterReplica(key=key, agent=replica, incarnation=message.incarnation, slots=message.slots)
+    if isinstance(message, Accepted):
+        return AcceptAttempt(
+            key=key, agent=replica, incarnation=message.incarnation, task=message.task, attempt=message.attempt
+        )
+    if isinstance(message, Released):
+        return ReleaseReplica(key=key, agent=replica, incarnation=message.incarnation)
+    if isinstance(message, Finished):
+        return FinishAttempt(
+            key=key,
+            agent=replica,
+            incarnation=message.incarnation,
+            task=message.task,
+            attempt=message.attempt,
+            outcome=message.outcome,
+            reason=message.reason,
+            message=message.message,
+            retryable=message.retryable,
+            exit_code=message.exit_code,
+            result=message.result,
+        )
+    return None

@@ -1,0 +1,238 @@
+"""Messages from and to the agents, for the loop that owns the state.
+
+Owns the mailboxes of all replicas while this process leads. Invariants: the messages of one replica are handed over in
+their order; a successful result is copied to shared-context before its attempt may count as finished; a file is
+acknowledged only after the commit that covers it; a message is delivered only for what is committed. What an agent
+wrote never raises here: it ends as a command, or in quarantine. Never decides what a message leads to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Container, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from asyncinotify import Inotify, Mask, Watch
+from watchbill_coordination.core.assignments import Outgoing
+from watchbill_coordination.core.commands import Command, FinishAttempt, RejectMessage
+from watchbill_coordination.core.messages import Ack, Cleanup, Finished, Message
+from watchbill_coordination.core.specs import ReplicaName, TaskUid
+from watchbill_coordination.core.state import State
+from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.mailbox import InboxWriter, Malformed, OutboxReader, Received
+from watchbill_coordination.storage.results import ResultCopied, copy_result
+
+from watchbill_operator.mail import Mail, parse_message
+
+logger = logging.getLogger(__name__)
+
+COPIES = 4  #: results copied at once
+SAFETY_POLL_SECONDS = 2.0  #: all outboxes are listed so often, whatever inotify says
+BUSY_POLL_SECONDS = 0.02  #: on a volume that other hosts write to
+IDLE_POLL_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One replica's mailboxes and what is under way from its outbox."""
+
+    replica: ReplicaName
+    reader: OutboxReader
+    writer: InboxWriter
+    watch: Watch | None = None
+    files: deque[Received | Malformed] = field(default_factory=deque)
+    sorting: asyncio.Task[None] | None = None
+    delivered: set[str] = field(default_factory=set)  #: keys of pending messages that were written in this life
+    to_acknowledge: list[str] = field(default_factory=list)
+
+
+class Mailroom:
+    """All mailboxes. `submit` takes what was read; it is called from the event loop."""
+
+    def __init__(self, layout: Layout, state: State, submit: Callable[[Mail], None], *, local: bool) -> None:
+        self._layout = layout
+        self._state = state
+        self._submit = submit
+        self._local = local
+        self._lanes: dict[ReplicaName, _Lane] = {}
+        self._watched: dict[Watch, ReplicaName] = {}
+        self._inotify = Inotify(cache_size=64) if local else None
+        self._copiers = ThreadPoolExecutor(COPIES, thread_name_prefix="results")
+
+    def open(self, replica: ReplicaName) -> None:
+        """Begin with a replica whose workspace exists; its inbox is emptied and written anew. Twice is once."""
+        if replica in self._lanes:
+            return
+        lane = _Lane(replica, OutboxReader(self._layout, replica), InboxWriter(self._layout, replica))
+        try:
+            lane.writer.reset()
+        except OSError as error:
+            logger.warning("a mailbox cannot be used", extra={"agent": replica, "error": str(error)})
+            return
+        self._lanes[replica] = lane
+        self._watch(lane)
+        self._collect(lane)
+
+    def close(self, replica: ReplicaName) -> None:
+        """The replica is gone for good."""
+        lane = self._lanes.pop(replica, None)
+        if lane and lane.watch and self._inotify:
+            self._watched.pop(lane.watch, None)
+            try:
+                self._inotify.rm_watch(lane.watch)
+            except OSError:
+                logger.debug("the outbox was removed before its watch", extra={"agent": replica})
+
+    def deliver(self, replica: ReplicaName, pending: Iterable[Outgoing], *, ep: int, seq: int) -> None:
+        """Write what this replica must have in its inbox now and has not had yet, then what was taken from it."""
+        lane = self._lanes.get(replica)
+        if lane is None:
+            return
+        wanted = {outgoing.key: outgoing.message for outgoing in pending}
+        lane.delivered.intersection_update(wanted)
+        for key, message in wanted.items():
+            if key not in lane.delivered and self._write(lane, key, message, (ep, seq)):
+                lane.delivered.add(key)
+        if names := tuple(lane.to_acknowledge):
+            lane.to_acknowledge.clear()
+            self._write(lane, f"ack/{names[-1]}", Ack(names=names, seq=seq), (ep, seq))
+
+    def clean(self, task: TaskUid, busy: Container[ReplicaName], *, ep: int, seq: int) -> None:
+        """Tell all agents that have work of this task, but the busy ones, that it is no longer needed."""
+        for lane in self._lanes.values():
+            work = self._layout.workspace(lane.replica) / "work" / task
+            if lane.replica not in busy and os.path.lexists(work):
+                self._write(lane, f"cleanup/{task}", Cleanup(tasks=(task,)), (ep, seq))
+
+    def taken(self, mail: Iterable[Mail]) -> set[ReplicaName]:
+        """These files are committed: they are acknowledged with the next delivery to the replicas returned."""
+        replicas = set()
+        for item in mail:
+            if lane := self._lanes.get(item.replica):
+                lane.to_acknowledge.append(item.file)
+                replicas.add(item.replica)
+        return replicas
+
+    async def run(self) -> None:
+        """Read outboxes until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._poll())
+            if self._inotify:
+                group.create_task(self._follow(self._inotify))
+
+    def shut(self) -> None:
+        """Stop copying and watching."""
+        self._copiers.shutdown(wait=False, cancel_futures=True)
+        if self._inotify:
+            self._inotify.close()
+
+    def _watch(self, lane: _Lane) -> None:
+        if self._inotify is None:
+            return
+        outbox = self._layout.workspace(lane.replica) / "outbox"
+        try:
+            lane.watch = self._inotify.add_watch(outbox, Mask.MOVED_TO | Mask.ONLYDIR)
+            self._watched[lane.watch] = lane.replica
+        except OSError as error:
+            logger.warning("an outbox is polled, not watched", extra={"agent": lane.replica, "error": str(error)})
+
+    async def _follow(self, inotify: Inotify) -> None:
+        """Read an outbox as soon as a file is renamed into it."""
+        async for event in inotify:
+            if Mask.Q_OVERFLOW in event.mask:
+                self._collect_all()
+            elif event.watch and (lane := self._lanes.get(self._watched.get(event.watch, ReplicaName("")))):
+                self._collect(lane)
+
+    async def _poll(self) -> None:
+        """Read all outboxes now and then; on a volume that others write to often while there is mail."""
+        pause = SAFETY_POLL_SECONDS if self._local else BUSY_POLL_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            found = self._collect_all()
+            if not self._local:
+                pause = BUSY_POLL_SECONDS if found else min(pause * 2, IDLE_POLL_SECONDS)
+
+    def _collect_all(self) -> bool:
+        found = [self._collect(lane) for lane in list(self._lanes.values())]
+        return any(found)
+
+    def _collect(self, lane: _Lane) -> bool:
+        """Read what is new in one outbox, and see to it that it is sorted."""
+        found = lane.reader.poll()
+        lane.files.extend(found)
+        if lane.files and (lane.sorting is None or lane.sorting.done()):
+            lane.sorting = asyncio.create_task(self._sort(lane))
+        return bool(found)
+
+    async def _sort(self, lane: _Lane) -> None:
+        """Hand over one replica's files, one after another."""
+        while lane.files:
+            item = lane.files.popleft()
+            if isinstance(item, Malformed):
+                self._set_aside(lane, item)
+                continue
+            lane.writer.forget(item.header.read)
+            try:
+                commands = [await self._parse(lane.replica, message, item.name) for message in item.messages]
+            except OSError as error:
+                logger.warning("a result waits", extra={"agent": lane.replica, "file": item.name, "error": str(error)})
+                lane.reader.offer_again(item.name)
+                continue
+            self._submit(Mail(lane.replica, item.name, tuple(command for command in commands if command)))
+
+    async def _parse(self, replica: ReplicaName, message: Message, file: str) -> Command | None:
+        """The command of one message. Raises OSError when a result could not be copied for our own reasons."""
+        command = parse_message(replica, message, key=f"{replica}/{file}")
+        if isinstance(message, Finished) and isinstance(command, FinishAttempt) and self._is_winner(replica, message):
+            return await self._with_result(command)
+        return command
+
+    async def _with_result(self, command: FinishAttempt) -> FinishAttempt:
+        """The command with what was copied, or as a failure where the result is not acceptable."""
+        loop = asyncio.get_running_loop()
+        copied = await loop.run_in_executor(
+            self._copiers, copy_result, self._layout, command.agent, command.task, command.attempt
+        )
+        return accept_result(command, copied)
+
+    def _is_winner(self, replica: ReplicaName, message: Finished) -> bool:
+        """Whether this is a success of the attempt that is current: only that one's result is worth a copy."""
+        task = self._state.tasks.get(message.task)
+        return (
+            message.outcome == "Succeeded"
+            and task is not None
+            and not task.phase.is_terminal
+            and (task.agent, task.attempt, task.incarnation) == (replica, message.attempt, message.incarnation)
+        )
+
+    def _set_aside(self, lane: _Lane, item: Malformed) -> None:
+        """Put a bad file into quarantine and say so."""
+        try:
+            lane.reader.quarantine(item.name)
+        except OSError as error:
+            logger.warning("quarantine failed", extra={"agent": lane.replica, "file": item.name, "error": str(error)})
+        rejection = RejectMessage(agent=lane.replica, file=item.name, reason=item.reason)
+        self._submit(Mail(lane.replica, "", (rejection,)))
+
+    def _write(self, lane: _Lane, key: str, message: Message, place: tuple[int, int]) -> bool:
+        """Write one message; a volume that does not take it is found by the next reconcile."""
+        try:
+            lane.writer.deliver(key, message, *place)
+        except OSError as error:
+            logger.warning("a message was not delivered", extra={"agent": lane.replica, "error": str(error)})
+            return False
+        return True
+
+
+def accept_result(command: FinishAttempt, copied: object) -> FinishAttempt:
+    """The finish of an attempt after the look at its result: with its size, or as a failure."""
+    if isinstance(copied, ResultCopied):
+        return replace(command, files=copied.files, bytes=copied.bytes)
+    reason = getattr(copied, "reason", "it could not be read")
+    message = f"The result was refused: {reason}"
+    return replace(command, outcome="Failed", reason="ResultRefused", message=message, retryable=False)

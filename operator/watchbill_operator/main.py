@@ -1,0 +1,242 @@
+"""One operator process: from its configuration to its exit code.
+
+Owns the order of start and stop, the signals, and the translation of what ended it into an exit code and one sentence
+on standard error. Invariant: nothing is appended before the Lease is held, and the Lease is not given back before the
+log is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import kopf
+from watchbill_coordination.coordinator.coordinator import Coordinator
+from watchbill_coordination.core.events import LogOpened
+from watchbill_coordination.storage.atomic import write_atomic
+from watchbill_coordination.storage.epochs import load_own_holder
+from watchbill_coordination.storage.faults import Fenced, LogCorrupt, LogPoisoned, StorageFault
+from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.reading import read_log
+
+from watchbill_operator.api import Api, ApiError, connector
+from watchbill_operator.config import Config
+from watchbill_operator.election import Election, LeaseLostError, LeaseView, load_identity
+from watchbill_operator.handlers import build_registry, build_settings
+from watchbill_operator.health import Health, HealthServer
+from watchbill_operator.leader import Leader
+from watchbill_operator.metrics import Metrics
+from watchbill_operator.reconcile import load_first_listing
+
+logger = logging.getLogger(__name__)
+
+EX_CORRUPT = 65  #: the log is corrupt: `watchbill repair` decides
+EX_SOFTWARE = 70
+EX_POISONED = 74  #: the volume failed: restart and recover
+EX_REPLACED = 75  #: another operator leads: restart as a follower
+EX_CONFIG = 78  #: something that a person has to mend
+
+KOPF_STOP_SECONDS = 1.0
+
+
+class OtherLogError(Exception):
+    """The volume's log is not the one that the Lease names."""
+
+
+class Process:
+    """One operator process."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._health = Health()
+        self._metrics = Metrics()
+        self._server = HealthServer(self._health, self._metrics)
+        connect = connector(config.kubeconfig)
+        self._api = Api(connect, config.namespace, observe=self._metrics.count_call)
+        # The Lease has a thread of its own: a crowd of other calls must not cost the leadership.
+        lease_api = Api(connect, config.namespace, threads=1, observe=self._metrics.count_call)
+        self._election = Election(lease_api, load_identity(config.pod_uid), seconds=config.lease_seconds)
+        self._stop = asyncio.Event()
+        self._address = ""
+
+    async def run(self) -> None:
+        """Lead until told to stop.
+
+        Raises:
+            StorageFault, LeaseLostError, OtherLogError, ApiError, OSError: what ended it.
+        """
+        self.watch_signals()
+        self._address = await self._server.start(self._config.http_host, self._config.http_port)
+        try:
+            self._tell("waiting")
+            follower = asyncio.create_task(self._follow_and_lead())
+            stopped = asyncio.create_task(self._stop.wait())
+            await asyncio.wait([follower, stopped], return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if not follower.done():
+                follower.cancel()
+            await _settled(follower)
+        finally:
+            await self._server.stop()
+            self._api.close()
+
+    def watch_signals(self) -> None:
+        """Take SIGTERM and SIGINT as the wish to stop; again when kopf has started, since it takes them for itself."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    async def _follow_and_lead(self) -> None:
+        lease = await self._election.acquire(self._wait)
+        try:
+            keeping = asyncio.create_task(self._election.keep())
+            leading = asyncio.create_task(self._lead(lease))
+            try:
+                await asyncio.wait([keeping, leading], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                keeping.cancel()
+                leading.cancel()
+                await asyncio.wait([keeping, leading])
+            for task in (keeping, leading):
+                await _settled(task)
+        finally:
+            await self._election.release()
+
+    async def _lead(self, lease: LeaseView) -> None:
+        """Claim the epoch, then do an operator's work until cancelled or until it fails."""
+        listing = await load_first_listing(self._api, self._wait)
+        self._check_log(lease)
+        self._wait("reading the log")
+        floor = max(lease.epoch, listing.highest_epoch)
+        holder = load_own_holder(self._config.pod_name or "watchbill-operator", self._config.pod_uid)
+        coordinator = Coordinator.open(self._config.root, holder, floor)
+        leader = None
+        clean = False
+        try:
+            await self._election.announce(coordinator.log_id, coordinator.epoch)
+            self._metrics.derive_from(lambda: coordinator.state)
+            leader = Leader(self._config, self._api, coordinator, tell=(self._health, self._metrics))
+            await leader.start(listing)
+            await self._work(leader, coordinator.epoch)
+        except asyncio.CancelledError:
+            clean = True
+            raise
+        finally:
+            if leader:
+                await leader.stop()
+            if clean:
+                coordinator.close()
+            else:
+                coordinator.abandon()
+
+    async def _work(self, leader: Leader, epoch: int) -> None:
+        """Run the leader and kopf until one of them ends."""
+        registry = build_registry(leader.observe, self._config.kubeconfig, self.watch_signals)
+        running = asyncio.create_task(leader.run(), name="leader")
+        watching = asyncio.create_task(
+            kopf.operator(
+                registry=registry, settings=build_settings(), standalone=True, namespaces=[self._config.namespace]
+            ),
+            name="kopf",
+        )
+        logger.info("leading", extra={"epoch": epoch})
+        self._health.waiting_for = ""
+        self._tell("leading", epoch=epoch)
+        try:
+            ends: list[asyncio.Future[Any]] = [running, watching, leader.fenced]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if leader.fenced.done():
+                raise Fenced(f"the API refused a status: {leader.fenced.result()}")
+        finally:
+            self._health.waiting_for = "stopping"
+            running.cancel()
+            await asyncio.wait([running])
+            watching.cancel()
+            await asyncio.wait([watching], timeout=KOPF_STOP_SECONDS)
+        await _settled(running)
+        await _settled(watching)
+
+    def _check_log(self, lease: LeaseView) -> None:
+        """Whether the volume has the log that the Lease names. Raises OtherLogError."""
+        found = load_log_id(Layout(self._config.root))
+        if lease.log_id and found != lease.log_id:
+            told = f"has the log {found}" if found else "has no log"
+            raise OtherLogError(
+                f"the volume {self._config.root} {told}, but this namespace was led from the log {lease.log_id}: "
+                "mount the right volume, or run `watchbill adopt --yes` to go on with this one"
+            )
+
+    def _wait(self, reason: str) -> None:
+        """Say what this process waits for, once for each reason."""
+        if reason != self._health.waiting_for:
+            logger.info("waiting: %s", reason)
+            self._health.waiting_for = reason
+        self._health.beat()
+
+    def _tell(self, phase: str, **more: Any) -> None:
+        """Write the status file, if one is wanted."""
+        if self._config.status_file is None:
+            return
+        content: Mapping[str, Any] = {"pid": os.getpid(), "http": self._address, "phase": phase, **more}
+        write_atomic(self._config.status_file, json.dumps(content).encode() + b"\n", sync=False)
+
+
+def load_log_id(layout: Layout) -> str:
+    """The id of the log on the volume; empty: there is none yet. Raises LogCorrupt, OSError."""
+    for recorded in read_log(layout):
+        return recorded.event.log_id if isinstance(recorded.event, LogOpened) else ""
+    return ""
+
+
+def run(config: Config) -> tuple[int, str]:
+    """Run one operator process to its end; return its exit code and, unless it is 0, a sentence."""
+    try:
+        asyncio.run(_run(config))
+    except BaseExceptionGroup as group:
+        return explain_end(first_of(group))
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the outermost loop: every end gets a code
+        return explain_end(error)
+    return 0, ""
+
+
+async def _run(config: Config) -> None:
+    await Process(config).run()
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first cause in a group."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def explain_end(error: BaseException) -> tuple[int, str]:
+    """Exit code and sentence for what ended a process."""
+    match error:
+        case LogCorrupt():
+            return EX_CORRUPT, f"the log is corrupt: {error}; `watchbill repair` shows what can be done"
+        case Fenced() | LeaseLostError():
+            return EX_REPLACED, f"another operator leads: {error}"
+        case LogPoisoned() | StorageFault():
+            return EX_POISONED, f"the volume failed: {error}"
+        case OtherLogError():
+            return EX_CONFIG, str(error)
+        case OSError() | ApiError():
+            return EX_POISONED, f"cannot go on: {error}"
+        case _:
+            logger.error("unexpected end", exc_info=error)
+            return EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}"
+
+
+async def _settled(task: asyncio.Task[Any]) -> None:
+    """Raise what the task raised; being cancelled is no error here."""
+    try:
+        await task
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise

@@ -1,0 +1,113 @@
+"""Comparing all of the API with all of the log, at the start and from time to time.
+
+Owns our own LIST of Agents, Tasks, pods and ConfigMaps, in pages, and what follows from what is missing in it.
+Invariant: only what the log knew before a LIST began can be found missing by it, so an object that is made meanwhile is
+never taken for deleted. Writes nothing where log and API agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from watchbill_coordination.core.commands import Command, RemoveAgent, RemoveTask
+from watchbill_coordination.core.specs import AgentName, TaskUid
+from watchbill_coordination.core.state import State
+
+from watchbill_operator.api import AGENTS, CONFIG_MAPS, PODS, TASKS, Api, ApiError, GoneError, Resource
+from watchbill_operator.handlers import CONTEXT_LABEL, MANAGED_SELECTOR
+from watchbill_operator.observations import Observation, parse_observation
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0  #: while the API or the CRDs are not there yet
+
+KINDS: tuple[tuple[str, Resource, str], ...] = (
+    ("ConfigMap", CONFIG_MAPS, CONTEXT_LABEL),
+    ("Pod", PODS, MANAGED_SELECTOR),
+    ("Agent", AGENTS, ""),
+    ("Task", TASKS, ""),
+)
+
+
+@dataclass(slots=True)
+class Listing:
+    """All objects of one namespace, as one LIST of each kind showed them."""
+
+    observations: list[Observation] = field(default_factory=list)
+
+    def of(self, kind: str) -> list[Observation]:
+        """Those of one kind."""
+        return [observation for observation in self.observations if observation.kind == kind]
+
+    def uids(self, kind: str) -> set[str]:
+        """The uids of one kind."""
+        return {observation.uid for observation in self.of(kind)}
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest epoch that any status tells."""
+        return max((_epoch(observation.body) for observation in self.observations), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the log knew before a LIST began."""
+
+    tasks: frozenset[TaskUid]
+    agents: Mapping[AgentName, str]  #: → uid
+
+
+def build_known(state: State) -> Known:
+    """What the log knows now."""
+    agents = {name: agent.uid for name, agent in state.agents.items() if not agent.removed}
+    return Known(frozenset(state.tasks), agents)
+
+
+def plan_removals(known: Known, listing: Listing) -> list[Command]:
+    """Commands for what the log knew and the API has not."""
+    tasks, agents = listing.uids("Task"), listing.uids("Agent")
+    gone: list[Command] = [RemoveTask(task=uid) for uid in sorted(known.tasks) if uid not in tasks]
+    gone += [RemoveAgent(agent=name, uid=uid) for name, uid in known.agents.items() if uid not in agents]
+    return gone
+
+
+async def load_listing(api: Api) -> Listing:
+    """LIST everything once.
+
+    Raises:
+        ApiError: a kind could not be listed to its end.
+    """
+    listing = Listing()
+    for kind, resource, selector in KINDS:
+        async for page in api.pages(resource, selector):
+            listing.observations.extend(_parse_page(kind, resource, page))
+    return listing
+
+
+async def load_first_listing(api: Api, on_wait: Callable[[str], None]) -> Listing:
+    """LIST everything as soon as the API and both CRDs are there, however long that takes."""
+    while True:
+        try:
+            return await load_listing(api)
+        except GoneError as error:
+            on_wait(f"the CRDs are not installed yet: {error}")
+        except ApiError as error:
+            on_wait(f"the API does not answer yet: {error}")
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def _parse_page(kind: str, resource: Resource, page: Iterable[Mapping[str, Any]]) -> Iterable[Observation]:
+    """Observations of a page; items of a list do not carry their kind and version themselves."""
+    for item in page:
+        body = {"apiVersion": resource.version, "kind": kind, **item}
+        if observation := parse_observation(kind, body):
+            yield observation
+
+
+def _epoch(body: Mapping[str, Any]) -> int:
+    epoch = (body.get("status") or {}).get("epoch")
+    return epoch if isinstance(epoch, int) else 0

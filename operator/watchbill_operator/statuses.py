@@ -1,0 +1,98 @@
+"""From a target of the patch queue to the status that it gets.
+
+Owns which status was sent last, so that a patch that would tell nobody anything is not sent. Reads the committed state
+and the observed fleet; builds through the pure status modules. Never talks to the API.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from watchbill_coordination.core.specs import AgentName, TaskUid
+from watchbill_coordination.core.state import AgentState, Phase, State, TaskState
+
+from watchbill_operator.agent_status import AGENT_STATUS_FIELDS, build_agent_status
+from watchbill_operator.api import AGENTS, TASKS
+from watchbill_operator.fleet import Fleet
+from watchbill_operator.patching import Rank, Target
+from watchbill_operator.task_status import (
+    FENCE_FIELDS,
+    TASK_STATUS_FIELDS,
+    build_status_patch,
+    build_task_status,
+    is_same_status,
+)
+
+
+class Statuses:
+    """Builds what is sent."""
+
+    def __init__(self, state: State, fleet: Fleet) -> None:
+        self._state = state
+        self._fleet = fleet
+        self._sent: dict[Target, int] = {}  #: a hash of what people read in it
+
+    def build(self, target: Target) -> Mapping[str, Any] | None:
+        """The merge patch's `status` for this object, or None where there is nothing (new) to say."""
+        status = self._build_whole(target)
+        if status is None:
+            self._sent.pop(target, None)
+            return None
+        digest = _digest(status)
+        if self._sent.get(target) == digest:
+            return None
+        self._sent[target] = digest
+        fields = TASK_STATUS_FIELDS if target.resource is TASKS else AGENT_STATUS_FIELDS
+        patch: Mapping[str, Any] = build_status_patch(status, fields)["status"]
+        return patch
+
+    def forget(self, target: Target) -> None:
+        """It is not known what the object's status is now: send the next one whatever it says."""
+        self._sent.pop(target, None)
+
+    def differs(self, target: Target, observed: Mapping[str, Any]) -> bool:
+        """Whether an observed status has to be mended."""
+        status = self._build_whole(target)
+        if status is None:
+            return False
+        if is_same_status(observed, status):
+            self._sent[target] = _digest(status)
+            return False
+        self._sent.pop(target, None)
+        return True
+
+    def _build_whole(self, target: Target) -> Mapping[str, Any] | None:
+        if target.resource is TASKS:
+            task = self._state.tasks.get(TaskUid(target.uid))
+            return None if task is None else build_task_status(self._state, task, time.time())
+        name = AgentName(target.name)
+        body = self._fleet.observed.agents.get(name)
+        if body is None or body["metadata"]["uid"] != target.uid or name not in self._state.agents:
+            return None
+        pods = [pod for pod in self._fleet.observed.pods.values() if pod.agent == name]
+        return build_agent_status(body, self._state, pods, self._fleet.findings.get(name, ()))
+
+
+def task_target(task: TaskState) -> Target:
+    """The Task object of a task."""
+    return Target(TASKS, task.name, task.uid)
+
+
+def agent_target(agent: AgentState) -> Target:
+    """The Agent object of a pool."""
+    return Target(AGENTS, agent.name, agent.uid)
+
+
+def rank_of(task: TaskState) -> Rank:
+    """How urgent it is to tell of this task."""
+    if task.phase.is_terminal:
+        return Rank.ENDED
+    return Rank.RUNNING if task.phase is Phase.RUNNING else Rank.WAITING
+
+
+def _digest(status: Mapping[str, Any]) -> int:
+    told = {name: value for name, value in status.items() if name not in FENCE_FIELDS}
+    return hash(json.dumps(told, sort_keys=True))
