@@ -59,13 +59,19 @@ class Coordinator:
 
     @classmethod
     def open(cls, root: Path, holder: Holder, floor_epoch: int = 0) -> Coordinator:
-        """Claim an epoch on the volume at `root`, read the log, begin a segment.
+        """Claim an epoch on the volume at `root`, read the log, begin a segment, write the projections.
 
         Raises LogCorrupt, AcknowledgedLost, Fenced, StorageFault, OSError.
         """
         state = State()
         log = EventLog.open(Layout(root), Opening(holder, floor_epoch), lambda recorded: evolve(state, recorded))
-        return cls(log, state)
+        coordinator = cls(log, state)
+        try:
+            coordinator.write_projections()
+        except BaseException:
+            coordinator.abandon()
+            raise
+        return coordinator
 
     @property
     def layout(self) -> Layout:

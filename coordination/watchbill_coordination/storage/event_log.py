@@ -10,26 +10,28 @@ it is poisoned: its pages may be gone, so it never syncs again. Not thread-safe:
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from watchbill_coordination.codec.records import compute_genesis, encode, encode_data
 from watchbill_coordination.core.events import Event, LogOpened, LogSealed, Recorded, SegmentOpened
 from watchbill_coordination.storage.atomic import TEMPORARY, make_directories, write_all
 from watchbill_coordination.storage.blobs import store_blob
-from watchbill_coordination.storage.epochs import Holder, acquire_epoch, check_fence, load_highest_epoch, load_holder
-from watchbill_coordination.storage.faults import LogPoisoned, StorageFault, VolumeFull, WriterAlive
+from watchbill_coordination.storage.epochs import Holder, acquire_epoch, check_fence
+from watchbill_coordination.storage.faults import LogPoisoned, StorageFault, VolumeFull
 from watchbill_coordination.storage.head import Head, HeadFile
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.recovery import Recovered, Visit, quarantine_tail, recover
+from watchbill_coordination.storage.recovery import Recovered, quarantine_tail, recover
 from watchbill_coordination.storage.segments import Segment, publish_segment
+from watchbill_coordination.storage.writer_lock import acquire_lock
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  #: soft if they come from the write, before the sync
+
+Visit = Callable[[Recorded], object]
 
 _logger = logging.getLogger(__name__)
 
@@ -84,11 +86,11 @@ class EventLog:
         the claim of the epoch.
         """
         make_directories(layout.orchestration, layout.segments, layout.epochs)
-        lock_fd = _acquire_lock(layout, opening)
+        lock_fd = acquire_lock(layout, is_exclusive=opening.is_exclusive)
         log = cls(layout, lock_fd)
         try:
             log.epoch = acquire_epoch(layout, opening.holder, opening.floor_epoch)
-            recovered = recover(layout, visit, accept_loss=opening.accept_loss)
+            recovered = recover(layout, lambda record: visit(record.recorded), accept_loss=opening.accept_loss)
             for recorded in log._begin_segment(recovered, opening.holder):
                 visit(recorded)
         except BaseException:
@@ -268,19 +270,3 @@ class EventLog:
         if self._head is not None:
             self._head.close()
         self._fd, self._lock_fd, self._head = -1, -1, None
-
-
-def _acquire_lock(layout: Layout, opening: Opening) -> int:
-    """Take the lock of this host, which is for a clear message alone; the epoch is the fence."""
-    fd = os.open(layout.orchestration / "writer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = load_holder(layout, load_highest_epoch(layout))
-        if opening.is_exclusive:
-            os.close(fd)
-            raise WriterAlive(f"{layout.orchestration}: {holder or 'another process'} has the log open") from error
-        _logger.warning("%s: %s has the log open, and is deposed", layout.orchestration, holder)
-    except OSError as error:
-        _logger.debug("%s: no file locks here: %s", layout.orchestration, error.strerror)
-    return fd

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from watchbill_coordination.codec.records import is_record
-from watchbill_coordination.core.events import LogTruncated, Recorded
+from watchbill_coordination.codec.records import Record, is_record
+from watchbill_coordination.core.events import LogTruncated
 from watchbill_coordination.storage.atomic import make_directories, write_atomic
 from watchbill_coordination.storage.blobs import load_blob
 from watchbill_coordination.storage.faults import AcknowledgedLost, LogCorrupt
@@ -23,7 +23,7 @@ from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import Position, SegmentWalk, load_sealed
 from watchbill_coordination.storage.segments import Segment, load_chain
 
-Visit = Callable[[Recorded], object]
+Visit = Callable[[Record], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Recovered:
 
 
 def recover(layout: Layout, visit: Visit, *, accept_loss: bool = False) -> Recovered:
-    """Verify the whole log, hand each event to `visit` in order, and judge the tail.
+    """Verify the whole log, hand each record to `visit` in order, and judge the tail.
 
     Raises LogCorrupt for damage before the tail, AcknowledgedLost for a tail that was acknowledged. With
     `accept_loss` damage in the newest segment becomes a tail as well. Raises OSError.
@@ -62,7 +62,7 @@ def recover(layout: Layout, visit: Visit, *, accept_loss: bool = False) -> Recov
         groups = walk.groups() if link.sealed_bytes is None else load_sealed(walk)
         for group in groups:
             for record in group:
-                visit(record.recorded)
+                visit(record)
                 if head is not None and record.recorded.seq == head.seq and record.h != head.h and not accept_loss:
                     raise _tell_other_log(layout, walk, head)
     if walk is None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from watchbill_coordination.codec.records import MAX_LINE, read_header
 from watchbill_coordination.core.events import LogOpened, SegmentOpened
-from watchbill_coordination.storage.atomic import sync_directory
+from watchbill_coordination.storage.atomic import TEMPORARY, sync_directory
 from watchbill_coordination.storage.faults import LogCorrupt
 from watchbill_coordination.storage.layout import Layout
 
@@ -107,6 +107,16 @@ def publish_segment(layout: Layout, new: Segment, predecessor: Segment | None) -
     os.rename(new.path, layout.active)
     sync_directory(layout.orchestration)
     return lasting
+
+
+def name_active(layout: Layout, newest: Segment) -> None:
+    """Let `event-log.jsonl` be the newest segment again. Idempotent. Raises OSError."""
+    if layout.active.exists() and os.path.samefile(layout.active, newest.path):
+        return
+    temporary = layout.orchestration / f"{TEMPORARY}active-{os.getpid()}"
+    os.link(newest.path, temporary)
+    os.rename(temporary, layout.active)
+    sync_directory(layout.orchestration)
 
 
 def seal_name(layout: Layout, segment: Segment) -> None:
