@@ -24,7 +24,7 @@ from watchbill_coordination.core.events import (
     ReplicaRegistered,
     ReplicaReleased,
 )
-from watchbill_coordination.core.scheduling import list_members, ordinal
+from watchbill_coordination.core.scheduling import list_members
 from watchbill_coordination.core.specs import (
     MAX_REPLICAS,
     ReplicaName,
@@ -77,13 +77,13 @@ def decide_crowded(state: State, agent: AgentState, now: float) -> list[Event]:
     wanted = 0 if agent.removed else agent.spec.wanted
     reason = "AgentRemoved" if agent.removed else "ScaledDown"
     members = list_members(state, agent.name)
-    leaving = [one for one in members if one.phase is ReplicaPhase.READY and ordinal(one.name) >= wanted]
+    leaving = [one for one in members if one.phase is ReplicaPhase.READY and one.ordinal >= wanted]
     return [build_drain(agent, replica, reason, now) for replica in sort_highest_first(leaving)]
 
 
 def sort_highest_first(replicas: list[ReplicaState]) -> list[ReplicaState]:
     """By ordinal, descending."""
-    return sorted(replicas, key=lambda replica: -ordinal(replica.name))
+    return sorted(replicas, key=lambda replica: -replica.ordinal)
 
 
 def build_drain(agent: AgentState, replica: ReplicaState, reason: str, now: float) -> ReplicaDraining:

@@ -8,7 +8,6 @@ Never refuses: a recorded event is a fact, and one about somebody forgotten chan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from watchbill_coordination.core import evolve_replicas, evolve_tasks
@@ -64,21 +63,21 @@ def on_agent_declared(state: State, event: AgentDeclared, recorded: Recorded) ->
             name=event.agent, uid=event.uid, generation=event.generation, spec=spec, declared_at=recorded.at
         )
     declared_at = recorded.at if spec.wanted > known.spec.wanted else known.declared_at
-    put_agent(state, replace(known, generation=event.generation, spec=spec, declared_at=declared_at), recorded)
+    put_agent(state, known, recorded, generation=event.generation, spec=spec, declared_at=declared_at)
 
 
 def on_agent_removed(state: State, event: AgentRemoved, recorded: Recorded) -> None:
     """The pool takes nothing more and is forgotten with its last replica."""
     known = state.agents.get(event.agent)
     if known is not None and known.uid == event.uid:
-        put_agent(state, replace(known, removed=True), recorded)
+        put_agent(state, known, recorded, removed=True)
 
 
 def on_level_changed(state: State, event: LevelChanged, recorded: Recorded) -> None:
     """The pool's level is another one."""
     known = state.agents.get(event.agent)
     if known is not None:
-        put_agent(state, replace(known, level=Level(event.level), level_message=event.message), recorded)
+        put_agent(state, known, recorded, level=Level(event.level), level_message=event.message)
 
 
 def on_context_published(state: State, event: ContextPublished, recorded: Recorded) -> None:

@@ -7,7 +7,6 @@ attempts are ended by events of their own (`AttemptLost`), in the same group of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from watchbill_coordination.core.events import (
@@ -34,6 +33,7 @@ def on_registered(state: State, event: ReplicaRegistered, recorded: Recorded) ->
         phase=ReplicaPhase.READY,
         incarnation=event.incarnation,
         slots=event.slots,
+        ordinal=parsed[1],
         registered_at=recorded.at,
     )
     put_replica(state, replica, recorded)
@@ -43,14 +43,15 @@ def on_draining(state: State, event: ReplicaDraining, recorded: Recorded) -> Non
     """It takes nothing new."""
     replica = state.replicas.get(event.agent)
     if replica is not None:
-        draining = replace(
+        put_replica(
+            state,
             replica,
+            recorded,
             phase=ReplicaPhase.DRAINING,
             drain_deadline=event.deadline,
             drained_at=recorded.at,
             drain_seq=recorded.seq,
         )
-        put_replica(state, draining, recorded)
 
 
 def on_gone(state: State, event: ReplicaReleased | ReplicaLost, recorded: Recorded) -> None:
@@ -58,7 +59,7 @@ def on_gone(state: State, event: ReplicaReleased | ReplicaLost, recorded: Record
     replica = state.replicas.get(event.agent)
     if replica is not None and replica.incarnation == event.incarnation:
         phase = ReplicaPhase.LOST if isinstance(event, ReplicaLost) else ReplicaPhase.RELEASED
-        put_replica(state, replace(replica, phase=phase), recorded)
+        put_replica(state, replica, recorded, phase=phase)
 
 
 HANDLERS: Mapping[type[Event], Callable[[State, Any, Recorded], None]] = {

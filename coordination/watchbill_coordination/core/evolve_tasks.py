@@ -7,10 +7,10 @@ over: accepted, failed, confirmed as stopped, or lost with its agent; deleting t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from watchbill_coordination.core import locks
+from watchbill_coordination.core.copying import change
 from watchbill_coordination.core.events import (
     AttemptAbandoned,
     AttemptFailed,
@@ -50,7 +50,7 @@ def change_task(state: State, uid: TaskUid, recorded: Recorded, **changes: Any) 
     """Replace fields of a task, if it is still there."""
     task = state.tasks.get(uid)
     if task is not None:
-        put_task(state, replace(task, **changes), recorded)
+        put_task(state, task, recorded, **changes)
 
 
 def on_submitted(state: State, event: TaskSubmitted, recorded: Recorded) -> None:
@@ -83,7 +83,7 @@ def on_bound(state: State, event: DependencyBound, recorded: Recorded) -> None:
     if task is not None:
         drop_link(state.index.awaited, event.name, event.task)
         add_link(state.index.dependents, event.uid, event.task)
-        put_task(state, replace(task, bound={**task.bound, event.name: event.uid}), recorded)
+        put_task(state, task, recorded, bound={**task.bound, event.name: event.uid})
 
 
 def on_queued(state: State, event: TaskQueued, recorded: Recorded) -> None:
@@ -91,10 +91,17 @@ def on_queued(state: State, event: TaskQueued, recorded: Recorded) -> None:
     task = state.tasks.get(event.task)
     if task is not None:
         first = recorded.at if task.first_queued is None else task.first_queued
-        queued = replace(
-            task, phase=Phase.QUEUED, first_queued=first, queued_seq=recorded.seq, not_before=0.0, reason="", message=""
+        put_task(
+            state,
+            task,
+            recorded,
+            phase=Phase.QUEUED,
+            first_queued=first,
+            queued_seq=recorded.seq,
+            not_before=0.0,
+            reason="",
+            message="",
         )
-        put_task(state, queued, recorded)
 
 
 def on_held(state: State, event: TaskHeld, recorded: Recorded) -> None:
@@ -115,9 +122,11 @@ def on_dispatched(state: State, event: TaskDispatched, recorded: Recorded) -> No
         locks=tuple(event.locks),
     )
     locks.grant(state, event.task, task.spec, event.locks)
-    put_replica(state, replace(replica, attempts={**replica.attempts, event.task: attempt}), recorded)
-    running = replace(
+    put_replica(state, replica, recorded, attempts={**replica.attempts, event.task: attempt})
+    put_task(
+        state,
         task,
+        recorded,
         phase=Phase.RUNNING,
         attempt=event.attempt,
         agent=event.agent,
@@ -128,7 +137,6 @@ def on_dispatched(state: State, event: TaskDispatched, recorded: Recorded) -> No
         reason="",
         message="",
     )
-    put_task(state, running, recorded)
 
 
 def on_started(state: State, event: TaskStarted, recorded: Recorded) -> None:
@@ -138,9 +146,9 @@ def on_started(state: State, event: TaskStarted, recorded: Recorded) -> None:
     if task is None or replica is None or attempt is None:
         return
     if not attempt.stopping:
-        timed = replace(attempt, deadline=recorded.at + task.spec.timeout_seconds)
-        put_replica(state, replace(replica, attempts={**replica.attempts, event.task: timed}), recorded)
-    put_task(state, replace(task, accepted=True, started_at=recorded.at), recorded)
+        timed = change(attempt, deadline=recorded.at + task.spec.timeout_seconds)
+        put_replica(state, replica, recorded, attempts={**replica.attempts, event.task: timed})
+    put_task(state, task, recorded, accepted=True, started_at=recorded.at)
 
 
 def stop_attempt(state: State, task: TaskState, recorded: Recorded) -> None:
@@ -150,8 +158,8 @@ def stop_attempt(state: State, task: TaskState, recorded: Recorded) -> None:
     if replica is None or attempt is None or attempt.stopping:
         return
     deadline = min(attempt.deadline, recorded.at + STOP_WITHIN)
-    stopping = replace(attempt, stopping=True, stopping_seq=recorded.seq, deadline=deadline)
-    put_replica(state, replace(replica, attempts={**replica.attempts, task.uid: stopping}), recorded)
+    stopping = change(attempt, stopping=True, stopping_seq=recorded.seq, deadline=deadline)
+    put_replica(state, replica, recorded, attempts={**replica.attempts, task.uid: stopping})
 
 
 def on_cancel_requested(state: State, event: TaskCancelRequested, recorded: Recorded) -> None:
@@ -159,7 +167,7 @@ def on_cancel_requested(state: State, event: TaskCancelRequested, recorded: Reco
     task = state.tasks.get(event.task)
     if task is not None:
         stop_attempt(state, task, recorded)
-        put_task(state, replace(task, cancel_requested=True), recorded)
+        put_task(state, task, recorded, cancel_requested=True)
 
 
 def on_deleted(state: State, event: TaskDeleted, recorded: Recorded) -> None:
@@ -185,10 +193,16 @@ def on_failed_attempt(state: State, event: AttemptFailed, recorded: Recorded) ->
     remember(state.settled, name_attempt(event.agent, event.task, event.attempt))
     task = end_attempt(state, event, recorded)
     if task is not None:
-        failed = replace(
-            task, phase=Phase.PENDING, locks={}, reason=event.reason, message=event.message, exit_code=event.exit_code
+        put_task(
+            state,
+            task,
+            recorded,
+            phase=Phase.PENDING,
+            locks={},
+            reason=event.reason,
+            message=event.message,
+            exit_code=event.exit_code,
         )
-        put_task(state, failed, recorded)
 
 
 def on_lost_attempt(state: State, event: AttemptLost, recorded: Recorded) -> None:
@@ -197,8 +211,16 @@ def on_lost_attempt(state: State, event: AttemptLost, recorded: Recorded) -> Non
         remember(state.settled, name_attempt(event.agent, event.task, event.attempt))
     task = end_attempt(state, event, recorded)
     if task is not None:
-        lost = replace(task, phase=Phase.PENDING, locks={}, losses=task.losses + 1, reason=event.reason, message="")
-        put_task(state, lost, recorded)
+        put_task(
+            state,
+            task,
+            recorded,
+            phase=Phase.PENDING,
+            locks={},
+            losses=task.losses + 1,
+            reason=event.reason,
+            message="",
+        )
 
 
 def on_abandoned(state: State, event: AttemptAbandoned, recorded: Recorded) -> None:
@@ -211,7 +233,7 @@ def on_retry_scheduled(state: State, event: TaskRetryScheduled, recorded: Record
     """Another attempt follows, not before that time."""
     task = state.tasks.get(event.task)
     if task is not None:
-        put_task(state, replace(task, not_before=event.not_before, retries=task.retries + 1), recorded)
+        put_task(state, task, recorded, not_before=event.not_before, retries=task.retries + 1)
 
 
 def on_succeeded(state: State, event: TaskSucceeded, recorded: Recorded) -> None:
@@ -219,8 +241,10 @@ def on_succeeded(state: State, event: TaskSucceeded, recorded: Recorded) -> None
     remember(state.settled, name_attempt(event.agent, event.task, event.attempt))
     task = end_attempt(state, event, recorded)
     if task is not None:
-        succeeded = replace(
+        put_task(
+            state,
             task,
+            recorded,
             phase=Phase.SUCCEEDED,
             finished_at=recorded.at,
             locks={},
@@ -229,7 +253,6 @@ def on_succeeded(state: State, event: TaskSucceeded, recorded: Recorded) -> None
             result=event.result,
             exit_code=event.exit_code,
         )
-        put_task(state, succeeded, recorded)
 
 
 def on_failed(state: State, event: TaskFailed, recorded: Recorded) -> None:
@@ -246,8 +269,10 @@ def on_cancelled(state: State, event: TaskCancelled, recorded: Recorded) -> None
     if task.phase is Phase.RUNNING and task.agent is not None:
         remember(state.settled, name_attempt(task.agent, task.uid, task.attempt))
         free_slot(state, task.agent, task.uid, recorded)
-    cancelled = replace(
+    put_task(
+        state,
         task,
+        recorded,
         phase=Phase.CANCELLED,
         cancel_requested=True,
         finished_at=recorded.at,
@@ -255,7 +280,6 @@ def on_cancelled(state: State, event: TaskCancelled, recorded: Recorded) -> None
         reason="Cancelled",
         message=event.message,
     )
-    put_task(state, cancelled, recorded)
 
 
 def on_refused(state: State, event: ResultRefused, recorded: Recorded) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from watchbill_coordination.core.heaps import LazyHeap
 from watchbill_coordination.core.index import Entry, Route
 from watchbill_coordination.core.locks import is_held_against, wanted_locks
-from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid, parse_replica_name
+from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import AgentState, Phase, ReplicaPhase, ReplicaState, State, TaskState
 
 AGEING_STEP = 3.6  #: seconds of waiting that one point of priority is worth
@@ -97,7 +97,7 @@ def pick_replica(state: State, agent: AgentName) -> ReplicaName:
     """The least busy Ready replica with a free slot, the lowest ordinal of several."""
     pool = state.agents[agent]
     free = [replica for replica in list_members(state, agent) if free_slots(pool, replica) > 0]
-    return min(free, key=lambda replica: (len(replica.attempts), ordinal(replica.name))).name
+    return min(free, key=lambda replica: (len(replica.attempts), replica.ordinal)).name
 
 
 def list_members(state: State, agent: AgentName) -> list[ReplicaState]:
@@ -107,17 +107,11 @@ def list_members(state: State, agent: AgentName) -> list[ReplicaState]:
 
 def free_slots(pool: AgentState, replica: ReplicaState) -> int:
     """How many more tasks the replica may be given now. What it claims counts only within the Agent's spec."""
-    if pool.removed or pool.spec.suspend or replica.phase is not ReplicaPhase.READY:
+    if replica.phase is not ReplicaPhase.READY or pool.removed or pool.spec.suspend:
         return 0
-    if ordinal(replica.name) >= pool.spec.wanted:
+    if replica.ordinal >= pool.spec.wanted:
         return 0
     return min(replica.slots, pool.spec.tasks_per_replica) - len(replica.attempts)
-
-
-def ordinal(name: ReplicaName) -> int:
-    """The number of a replica in its pool."""
-    parsed = parse_replica_name(name)
-    return parsed[1] if parsed is not None else -1
 
 
 # What follows changes indexes only, and is part of `evolve`.

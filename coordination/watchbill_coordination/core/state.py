@@ -111,6 +111,7 @@ class ReplicaState:
     phase: ReplicaPhase
     incarnation: str
     slots: int
+    ordinal: int = 0  #: the `<n>` of its name
     attempts: Mapping[TaskUid, Attempt] = field(default_factory=dict)
     drain_deadline: float = 0.0
     drained_at: float = 0.0  #: when it was told to leave

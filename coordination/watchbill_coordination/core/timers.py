@@ -85,6 +85,6 @@ def begin_epoch(state: State) -> None:
         for attempt in replica.attempts.values():
             push_timer(state, attempt_timer(state, replica, attempt))
     for agent in state.agents.values():
-        change = levels.next_change(state, agent)
-        if change is not None:
-            push_timer(state, Timer(change, "level", agent.name))
+        switch = levels.next_change(state, agent)
+        if switch is not None:
+            push_timer(state, Timer(switch, "level", agent.name))

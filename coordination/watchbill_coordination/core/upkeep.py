@@ -6,9 +6,10 @@ reverse look-ups and timers exact. Part of `evolve`; called by its handlers only
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 from watchbill_coordination.core import levels, locks, scheduling
+from watchbill_coordination.core.copying import change
 from watchbill_coordination.core.events import Recorded
 from watchbill_coordination.core.follow_up import follow_up
 from watchbill_coordination.core.index import Timer, add_link, drop_link
@@ -19,10 +20,10 @@ from watchbill_coordination.core.timers import attempt_timer, drain_timer, is_du
 REMEMBERED = 4096  #: answered messages and ended incarnations that are kept in mind, newest last
 
 
-def put_task(state: State, task: TaskState, recorded: Recorded) -> None:
-    """Set a task as it is now and follow up what that changes for it and for those that wait for it."""
+def put_task(state: State, task: TaskState, recorded: Recorded, **changes: Any) -> None:
+    """Set a task, with fields changed, and follow up what that means for it and for those that wait for it."""
     before = state.tasks.get(task.uid)
-    task = replace(task, last_seq=recorded.seq, epoch=recorded.ep)
+    task = change(task, last_seq=recorded.seq, epoch=recorded.ep, **changes)
     state.tasks[task.uid] = task
     if before is None:
         link_task(state, task)
@@ -108,10 +109,10 @@ def push_expiry(state: State, task: TaskState) -> None:
     state.index.expiries.push(timer, lambda other: is_due_one(state, other))
 
 
-def put_replica(state: State, replica: ReplicaState, recorded: Recorded) -> None:
-    """Set a replica as it is now; its pool's counts follow."""
+def put_replica(state: State, replica: ReplicaState, recorded: Recorded, **changes: Any) -> None:
+    """Set a replica, with fields changed; its pool's counts follow."""
     before = state.replicas.get(replica.name)
-    replica = replace(replica, last_seq=recorded.seq)
+    replica = change(replica, last_seq=recorded.seq, **changes)
     state.replicas[replica.name] = replica
     state.index.members.setdefault(replica.agent, {})[replica.name] = None
     if before is not None and not replica.phase.is_live and before.phase.is_live:
@@ -130,22 +131,23 @@ def push_replica_timers(state: State, before: ReplicaState | None, replica: Repl
         push_timer(state, drain_timer(state, replica))
 
 
-def put_agent(state: State, agent: AgentState, recorded: Recorded) -> None:
-    """Set a pool as it is now: who is idle, who must leave, what its level becomes and when."""
+def put_agent(state: State, agent: AgentState, recorded: Recorded, **changes: Any) -> None:
+    """Set a pool, with fields changed: who is idle, who must leave, what its level becomes and when."""
     before = state.agents.get(agent.name)
+    agent = change(agent, last_seq=recorded.seq, epoch=recorded.ep, **changes)
     members = scheduling.list_members(state, agent.name)
     if agent.removed and not any(replica.phase.is_live for replica in members):
         drop_agent(state, agent.name)
         return
-    ready = sum(replica.phase is ReplicaPhase.READY for replica in members)
-    agent = replace(agent, last_seq=recorded.seq, epoch=recorded.ep)
-    agent = levels.note_signal(agent, levels.read_signal(ready, 0 if agent.removed else agent.spec.wanted), recorded.at)
+    wanted = 0 if agent.removed else agent.spec.wanted
+    ready = [replica for replica in members if replica.phase is ReplicaPhase.READY]
+    agent = levels.note_signal(agent, levels.read_signal(len(ready), wanted), recorded.at)
     state.agents[agent.name] = agent
-    mark(state.index.idle, agent.name, wanted=any(scheduling.free_slots(agent, replica) > 0 for replica in members))
-    mark(state.index.crowded, agent.name, wanted=any(is_crowding(agent, replica) for replica in members))
-    change = levels.next_change(state, agent)
-    if change is not None and (before is None or levels.next_change(state, before) != change):
-        push_timer(state, Timer(change, "level", agent.name))
+    mark(state.index.idle, agent.name, wanted=any(scheduling.free_slots(agent, replica) > 0 for replica in ready))
+    mark(state.index.crowded, agent.name, wanted=any(replica.ordinal >= wanted for replica in ready))
+    switch = levels.next_change(state, agent)
+    if switch is not None and (before is None or levels.next_change(state, before) != switch):
+        push_timer(state, Timer(switch, "level", agent.name))
 
 
 def drop_agent(state: State, name: AgentName) -> None:
@@ -157,12 +159,6 @@ def drop_agent(state: State, name: AgentName) -> None:
     state.index.crowded.pop(name, None)
 
 
-def is_crowding(agent: AgentState, replica: ReplicaState) -> bool:
-    """Whether a Ready replica is one more than its pool wants."""
-    wanted = 0 if agent.removed else agent.spec.wanted
-    return replica.phase is ReplicaPhase.READY and scheduling.ordinal(replica.name) >= wanted
-
-
 def free_slot(state: State, name: ReplicaName | None, uid: TaskUid, recorded: Recorded) -> None:
     """An attempt is over: its slot and its locks are free."""
     replica = state.replicas.get(name) if name is not None else None
@@ -170,7 +166,7 @@ def free_slot(state: State, name: ReplicaName | None, uid: TaskUid, recorded: Re
         return
     held = replica.attempts[uid].locks
     rest = {other: attempt for other, attempt in replica.attempts.items() if other != uid}
-    put_replica(state, replace(replica, attempts=rest), recorded)
+    put_replica(state, replica, recorded, attempts=rest)
     if held:
         locks.release(state, uid, held)
         scheduling.wake(state, held)

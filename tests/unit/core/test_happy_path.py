@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from support.deciding import accept, finish, names, start_pool, submit
-
 from watchbill_coordination.core.state import Phase
 
 
