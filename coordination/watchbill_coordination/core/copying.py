@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,19 +22,21 @@ class Shape(NamedTuple):
     by_name: Mapping[str, Callable[[Any, Any], None]]
 
 
-@cache
+SHAPES: dict[type, Shape] = {}  #: what was worked out once; the same for ever
+
+
 def shape_of(cls: type) -> Shape:
     """The shape of a dataclass with slots and at least two fields."""
     names = [field.name for field in fields(cls)]
     by_name = {name: getattr(cls, name).__set__ for name in names}
-    return Shape(attrgetter(*names), tuple(by_name.values()), by_name)
+    return SHAPES.setdefault(cls, Shape(attrgetter(*names), tuple(by_name.values()), by_name))
 
 
 def change(value: T, /, **changes: Any) -> T:
     """Return a copy of `value` with these fields changed. KeyError for a field that it does not have."""
-    cls: type[Any] = type(value)
-    shape = shape_of(cls)
-    copied: T = object.__new__(cls)
+    cls = type(value)
+    shape = SHAPES.get(cls) or shape_of(cls)
+    copied = object.__new__(cls)
     for setter, current in zip(shape.setters, shape.read(value), strict=True):
         setter(copied, current)
     for name, wanted in changes.items():
