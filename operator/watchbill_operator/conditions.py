@@ -52,3 +52,10 @@ def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """The text, or its beginning with a sign that there was more; what is not Unicode (agents write it) is replaced."""
     sound = text.encode("utf-8", "replace").decode()
     return sound if len(sound) <= limit else sound[: limit - 1] + "…"
+
+
+def build_sentence(text: str) -> str:
+    """The text with a capital at its start, unless a field's name stands there, and a full stop at its end."""
+    first = text.split(" ", 1)[0]
+    started = text if "." in first else text[:1].upper() + text[1:]
+    return started if started.endswith((".", "!", "?", "…")) else f"{started}."

@@ -1,7 +1,7 @@
 """Shared context on the volume: making it what the ConfigMaps offer.
 
-Owns the files and folders below shared-context/ that came from ConfigMaps, and the list of them, by which it knows after
-a crash what it may remove. Invariants: a path is whole before it is published, and withdrawn in the log before it is
+Owns the files and folders below shared-context/ that came from ConfigMaps, and the list of them, by which it knows
+after a crash what it may remove. Invariants: a path is whole before it is published, and withdrawn in the log before it is
 removed; the operator's own project-state.md and results/, and files that somebody put there by hand, are never
 removed. `plan_context` is pure, `SharedContext.settle` blocks.
 """
@@ -52,11 +52,8 @@ def plan_context(offer: Offer, published: Mapping[str, str], present: Iterable[s
     """
     offered = offer.files.keys() | offer.folders.keys()
     write = [path for path, content in offer.files.items() if published.get(path) != digest_of(content)]
-    unpack = [
-        path
-        for path, folder in offer.folders.items()
-        if folder.parts is not None and published.get(path) != folder.digest
-    ]
+    whole = {path: folder for path, folder in offer.folders.items() if folder.parts is not None}
+    unpack = [path for path, folder in whole.items() if published.get(path) != folder.digest]
     gone = sorted(path for path in published if path not in offered) if listed else []
     stale = sorted(path for path in present if path not in offered and path not in published) if listed else []
     return ContextPlan(tuple(write), tuple(unpack), tuple(gone), tuple(stale))
@@ -74,7 +71,8 @@ class SharedContext:
         self.shelf = ContextShelf()
         self._layout = layout
         self._present = _load_list(layout)
-        self._refused: dict[str, Finding] = {}  #: folders that cannot be unpacked, by path
+        self._stored = frozenset(self._present)  #: as the list on the volume has it
+        self._refused: dict[str, tuple[Folder, Finding]] = {}  #: folders that cannot be unpacked, by path
 
     def settle(self, published: Mapping[str, str], *, listed: bool) -> Settled:
         """Do one round: write and unpack what is new, remove what was withdrawn; return the commands to commit.
@@ -82,7 +80,9 @@ class SharedContext:
         `published` is `State.context`. Blocks. Raises OSError when the volume fails; a later call goes on.
         """
         offer = self.shelf.offer()
-        plan = plan_context(offer, published, self._present, listed=listed)
+        offered = offer.files.keys() | offer.folders.keys()
+        there = {path: digest for path, digest in published.items() if path not in offered or self._is_there(path)}
+        plan = plan_context(offer, there, self._present, listed=listed)
         self._remember(set(plan.write) | set(plan.unpack))
         commands: list[Command] = [self._write_file(path, offer.files[path]) for path in plan.write]
         for path in plan.unpack:
@@ -92,7 +92,7 @@ class SharedContext:
         for path, folder in offer.folders.items():
             if published.get(path) == folder.digest:
                 self.shelf.release(folder.digest)
-        refused = {path: (finding,) for path, finding in self._refused.items() if path in offer.folders}
+        refused = {path: (finding,) for path, (_, finding) in self._refused.items() if path in offer.folders}
         return Settled(tuple(commands), {**offer.findings, **refused})
 
     def clear_temporary(self) -> None:
@@ -111,17 +111,20 @@ class SharedContext:
 
     def _unpack_folder(self, path: str, folder: Folder) -> list[Command]:
         target = self._target(path)
-        known = self._refused.get(path)
-        if known is not None:
+        known = self._refused.pop(path, None)
+        if known is not None and known[0] == folder:
+            self._refused[path] = known
             return []
         if not target.is_dir():
             refusal = self._try_unpack(path, folder, target)
             if refusal is not None:
-                self._refused[path] = refusal
+                self._refused[path] = (folder, refusal)
                 return []
         return [PublishContext(path=path, digest=folder.digest)]
 
     def _try_unpack(self, path: str, folder: Folder, target: Path) -> Finding | None:
+        if folder.digest in self.shelf.unpacked:
+            return Finding("FolderMissing", f"{path} has vanished from the volume; put it there again.")
         data = join_parts(folder)
         if isinstance(data, Finding):
             return data
@@ -148,6 +151,9 @@ class SharedContext:
             target.rename(hidden)
         return hidden
 
+    def _is_there(self, path: str) -> bool:
+        return self._target(path).exists()
+
     def _target(self, path: str) -> Path:
         return self._layout.shared_context / path
 
@@ -157,14 +163,10 @@ class SharedContext:
             self._store_list()
 
     def _store_list(self) -> None:
-        content = json.dumps(sorted(self._present), indent=1).encode()
-        if content != self._stored_list():
+        if self._stored != self._present:
+            content = json.dumps(sorted(self._present), indent=1).encode()
             write_atomic(self._layout.orchestration / LIST_FILE, content, mode=0o600)
-
-    def _stored_list(self) -> bytes:
-        with suppress(FileNotFoundError):
-            return (self._layout.orchestration / LIST_FILE).read_bytes()
-        return b"[]"
+            self._stored = frozenset(self._present)
 
 
 def _load_list(layout: Layout) -> set[str]:

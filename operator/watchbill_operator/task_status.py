@@ -13,7 +13,7 @@ from typing import Any
 from watchbill_coordination.core.state import Phase, State, TaskState
 from watchbill_coordination.core.waiting import explain_wait
 
-from watchbill_operator.conditions import Finding, build_condition, clip, format_time
+from watchbill_operator.conditions import Finding, build_condition, build_sentence, clip, format_time
 
 TASK_MESSAGE_LIMIT = 4096  #: characters
 RESULT_LIMIT = 4096  #: characters
@@ -74,8 +74,7 @@ def explain_task(state: State, task: TaskState, now: float) -> Finding:
     """Why the Task stands where it stands."""
     match task.phase:
         case Phase.PENDING | Phase.QUEUED:
-            wait = explain_wait(state, task, now)
-            return Finding(wait.reason, wait.message)
+            return _explain_wait(state, task, now)
         case Phase.RUNNING if task.cancel_requested:
             return Finding("Cancelling", f"Attempt {task.attempt} on {task.agent} is being stopped.")
         case Phase.RUNNING:
@@ -86,6 +85,13 @@ def explain_task(state: State, task: TaskState, now: float) -> Finding:
             return Finding(task.reason or "Failed", task.message or "It failed without a message.")
         case Phase.CANCELLED:
             return Finding(task.reason or "Cancelled", task.message or "It was cancelled.")
+
+
+def _explain_wait(state: State, task: TaskState, now: float) -> Finding:
+    wait = explain_wait(state, task, now)
+    if wait is None:
+        return Finding("AwaitingOperator", "Its next step is being recorded.")
+    return Finding(wait.reason, build_sentence(wait.message))
 
 
 def _tell_success(task: TaskState) -> str:
