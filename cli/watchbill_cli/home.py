@@ -78,11 +78,11 @@ def checkout() -> Path | None:
 def data_file(name: str) -> Path:
     """A file that ships with the project: from the checkout, else from the installed package.
 
-    `name` is `crds/…` or `samples/…`.
+    `name` is `crds/…`, `base/…` or `samples/…`.
     """
     root = checkout()
     if root is not None:
-        return root / (f"manifests/{name}" if name.startswith("samples") else name)
+        return root / (name if name.startswith("crds") else f"manifests/{name}")
     return Path(watchbill_cli.__file__).resolve().parent / "data" / name
 
 

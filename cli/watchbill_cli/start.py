@@ -37,7 +37,8 @@ def run_start(arguments: Namespace) -> int:
     began = time.monotonic()
     with exclusive(home):
         cluster = start_system(home, progress, kubeconfig=arguments.kubeconfig, port=arguments.port)
-        run_kubectl(home.kubeconfig, ["apply", "-f", str(data_file("samples/agents.yaml"))])
+        manifests = [data_file(name) for name in ("base/volume-claim.yaml", "samples/agents.yaml")]
+        run_kubectl(home.kubeconfig, ["apply", *(word for path in manifests for word in ("-f", str(path)))])
         wait_until_ready(cluster, progress)
     progress.done(f"Agents ready after {time.monotonic() - began:.1f} s.")
     if source is None:
