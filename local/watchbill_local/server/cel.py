@@ -14,9 +14,9 @@ from typing import Any
 
 import cel
 
+from watchbill_local.server.causes import ROOT
 from watchbill_local.server.cel_functions import pick_functions
 from watchbill_local.server.errors import Cause
-from watchbill_local.server.schema_scalars import ROOT
 from watchbill_local.server.schema_validate import MISSING, correlate_items
 from watchbill_local.server.values import Obj, child_path, format_json
 

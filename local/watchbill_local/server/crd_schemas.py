@@ -1,82 +1,149 @@
-"""Checks of the schemas inside a CRD: structural rules, defaults that validate, CEL that compiles.
+"""Checks of the schemas inside a CRD: structural rules, defaults that validate, CEL rules that can work.
 
 Owns what makes a schema unfit to serve objects, in upstream's words. Pure.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
-import cel
-
+from watchbill_local.server.causes import forbidden_value, invalid_value, required, unsupported
+from watchbill_local.server.cel_static import find_mistake
 from watchbill_local.server.errors import Cause
-from watchbill_local.server.schema_shape import PRESERVE
+from watchbill_local.server.schema_scalars import compile_pattern
+from watchbill_local.server.schema_shape import EMBEDDED, PRESERVE
 from watchbill_local.server.schema_validate import INT_OR_STRING, MISSING, compile_validator
-from watchbill_local.server.values import Obj, format_json
+from watchbill_local.server.values import Obj
+
+_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+_REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
+_RULES = "x-kubernetes-validations"
+_UNSUPPORTED = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref")
+_WHERE = {"root": "at the root", "item": "for specified array items", "field": "for specified object fields"}
 
 
 def check_structural(root: Obj, path: str) -> list[Cause]:
     """Return what is wrong with the schema of a version; `path` is its place in the CRD."""
-    causes = []
-    if root.get("type") != "object":
-        text = f"Invalid value: {format_json(root.get('type', ''))}: must be object at the root"
-        causes.append(Cause("FieldValueInvalid", f"{path}.type", text))
-    return causes + _check_node(root, path)
+    return _check_node(root, path, "root")
 
 
-def _check_node(schema: Obj, path: str) -> list[Cause]:
-    causes = _check_shape(schema, path) + _check_rules(schema, path)
-    if "pattern" in schema:
-        causes += _check_pattern(schema["pattern"], path)
-    if "default" in schema and not causes:
-        causes += _check_default(schema, path)
+def _check_node(schema: Obj, path: str, level: str) -> list[Cause]:
+    causes = _check_shape(schema, path, level)
+    if level == "root" and schema.get("type") not in (None, "object"):
+        causes.append(invalid_value(f"{path}.type", schema["type"], "must be object at the root"))
     for key, below in (schema.get("properties") or {}).items():
-        causes += _check_node(below, f"{path}.properties[{key}]")
-    for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
-            causes += _check_node(schema[key], f"{path}.{key}")
-    return causes
+        causes += _check_node(below, f"{path}.properties[{key}]", "field")
+    if isinstance(schema.get("items"), dict):
+        causes += _check_node(schema["items"], f"{path}.items", "item")
+    if isinstance(schema.get("additionalProperties"), dict):
+        causes += _check_node(schema["additionalProperties"], f"{path}.additionalProperties", "field")
+    if causes:
+        return causes
+    return _check_rules(schema, path, is_root=level == "root") + _check_default(schema, path)
 
 
-def _check_shape(schema: Obj, path: str) -> list[Cause]:
-    causes = []
-    if not (schema.get("type") or schema.get(INT_OR_STRING) or schema.get(PRESERVE)):
-        text = "Required value: must not be empty for specified object fields"
-        causes.append(Cause("FieldValueRequired", f"{path}.type", text))
-    if schema.get("type") == "array" and not schema.get("items"):
-        causes.append(Cause("FieldValueRequired", f"{path}.items", "Required value: must be specified"))
+def _check_shape(schema: Obj, path: str, level: str) -> list[Cause]:
+    kind = schema.get("type")
+    causes = [forbidden_value(f"{path}.{key}", f"{key} is not supported") for key in _UNSUPPORTED if key in schema]
+    if not kind and not schema.get(INT_OR_STRING) and not schema.get(PRESERVE):
+        causes.append(required(f"{path}.type", f"must not be empty {_WHERE[level]}"))
+    elif kind and kind not in _TYPES:
+        causes.append(unsupported(f"{path}.type", kind, _TYPES))
+    if kind == "array" and not schema.get("items"):
+        causes.append(required(f"{path}.items", "must be specified"))
     if schema.get("properties") and schema.get("additionalProperties"):
-        text = "Forbidden: additionalProperties and properties are mutual exclusive"
-        causes.append(Cause("FieldValueForbidden", f"{path}.additionalProperties", text))
-    return causes
-
-
-def _check_rules(schema: Obj, path: str) -> list[Cause]:
-    causes = []
-    for index, rule in enumerate(schema.get("x-kubernetes-validations") or []):
-        for key in ("rule", "messageExpression"):
-            source = rule.get(key)
-            if not source:
-                continue
-            try:
-                cel.compile(source)
-            except ValueError as error:
-                field = f"{path}.x-kubernetes-validations[{index}].{key}"
-                text = f"Invalid value: {format_json(source)}: compilation failed: {error}"
-                causes.append(Cause("FieldValueInvalid", field, text))
-    return causes
+        detail = "additionalProperties and properties are mutual exclusive"
+        causes.append(forbidden_value(f"{path}.additionalProperties", detail))
+    if schema.get("uniqueItems"):
+        detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
+        causes.append(forbidden_value(f"{path}.uniqueItems", detail))
+    if schema.get(EMBEDDED) and kind != "object":
+        causes.append(required(f"{path}.type", f"must be object if {EMBEDDED} is true"))
+    if schema.get("pattern"):
+        causes += _check_pattern(schema["pattern"], path)
+    return causes + _check_list_type(schema, path)
 
 
 def _check_pattern(pattern: str, path: str) -> list[Cause]:
     try:
-        re.compile(pattern)
+        compile_pattern(pattern)
     except re.error as error:
-        text = f"Invalid value: {format_json(pattern)}: must be a valid regular expression, but isn't: {error}"
-        return [Cause("FieldValueInvalid", f"{path}.pattern", text)]
+        detail = f"must be a valid regular expression, but isn't: {error}"
+        return [invalid_value(f"{path}.pattern", pattern, detail)]
     return []
 
 
+def _check_list_type(schema: Obj, path: str) -> list[Cause]:
+    name = "x-kubernetes-list-type"
+    kind, keys = schema.get(name), schema.get("x-kubernetes-list-map-keys")
+    causes = []
+    if kind and kind not in ("atomic", "set", "map"):
+        causes.append(unsupported(f"{path}.{name}", kind, ("atomic", "set", "map")))
+    if kind and schema.get("type") != "array":
+        causes.append(invalid_value(f"{path}.type", schema.get("type"), f"must be array if {name} is specified"))
+    if keys and kind != "map":
+        causes.append(required(f"{path}.{name}", "must be map if x-kubernetes-list-map-keys is non-empty"))
+    if kind == "map" and not keys:
+        detail = f"must not be empty if {name} is map"
+        causes.append(required(f"{path}.x-kubernetes-list-map-keys", detail))
+    if kind == "map" and keys:
+        causes += _check_map_keys(schema.get("items") or {}, keys, path)
+    return causes
+
+
+def _check_map_keys(items: Obj, keys: list[str], path: str) -> list[Cause]:
+    properties = items.get("properties") or {}
+    if any(key not in properties for key in keys):
+        detail = "entries must all be names of item properties"
+        return [invalid_value(f"{path}.x-kubernetes-list-map-keys", keys, detail)]
+    detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+    return [
+        required(f"{path}.items.properties[{key}].default", detail)
+        for key in keys
+        if key not in (items.get("required") or []) and "default" not in properties[key]
+    ]
+
+
+def _check_rules(schema: Obj, path: str, *, is_root: bool) -> list[Cause]:
+    causes = []
+    for index, rule in enumerate(schema.get(_RULES) or []):
+        where = f"{path}.{_RULES}[{index}]"
+        if rule.get("reason", "FieldValueInvalid") not in _REASONS:
+            causes.append(unsupported(f"{where}.reason", rule["reason"], _REASONS))
+        if not (rule.get("rule") or "").strip():
+            causes.append(required(f"{where}.rule", "rule is not specified"))
+        for key, words in (
+            ("rule", "compilation failed"),
+            ("messageExpression", "messageExpression compilation failed"),
+        ):
+            mistake = find_mistake(rule[key], schema, is_root=is_root) if (rule.get(key) or "").strip() else None
+            if mistake:
+                text = f"Invalid value: {_show_rule(rule)}: {words}: {mistake}"
+                causes.append(Cause("FieldValueInvalid", f"{where}.{key}", text))
+    return causes
+
+
+def _show_rule(rule: Obj) -> str:
+    """Return a rule as Go's JSON encoder shows its internal form."""
+    names = ("rule", "message", "messageExpression", "reason", "fieldPath", "optionalOldSelf")
+    empty: dict[str, Any] = dict.fromkeys(names, "") | {"reason": None, "optionalOldSelf": None}
+    text = json.dumps(
+        {name[0].upper() + name[1:]: rule.get(name, empty[name]) for name in names}, separators=(",", ":")
+    )
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
 def _check_default(schema: Obj, path: str) -> list[Cause]:
+    if "default" not in schema:
+        return []
     causes: list[Cause] = []
     compile_validator(schema)(schema["default"], MISSING, "", causes)
-    return [Cause(cause.reason, f"{path}.default", cause.message) for cause in causes]
+    where = f"{path}.default"
+    return [
+        Cause(cause.reason, f"{where}.{cause.field}" if cause.field != "<nil>" else where, cause.message)
+        for cause in causes
+    ]

@@ -12,46 +12,72 @@ from typing import Literal
 NameRule = Literal["subdomain", "label", "path"]
 """Which syntax `metadata.name` of a kind follows."""
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
-_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
-
-LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-QUALIFIED_RULE = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
-    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-)
-LABEL_VALUE_RULE = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
-    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
-    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-)
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_KEY = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_VALUE = f"({_KEY})?"
+_START_AND_END = "must start and end with an alphanumeric character"
+_KEY_WORDS = f"must consist of alphanumeric characters, '-', '_' or '.', and {_START_AND_END}"
+_KEY_HINT = f"(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{_KEY}')"
 
 
 def check_label(text: str) -> list[str]:
     """Return what is wrong with a DNS label (at most 63 characters), in upstream's order."""
-    return _check_form(text, 63, _LABEL, LABEL_RULE)
+    found = [] if len(text) <= 63 else ["must be no more than 63 characters"]
+    if re.fullmatch(_LABEL, text):
+        return found
+    if re.fullmatch(_SUBDOMAIN, text):
+        return [*found, "must not contain dots"]
+    words = (
+        f"a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and {_START_AND_END}"
+    )
+    return [*found, f"{words} (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"]
 
 
 def check_subdomain(text: str) -> list[str]:
     """Return what is wrong with a DNS subdomain (at most 253 characters)."""
-    return _check_form(text, 253, _SUBDOMAIN, SUBDOMAIN_RULE)
+    found = [] if len(text) <= 253 else ["must be no more than 253 characters"]
+    if re.fullmatch(_SUBDOMAIN, text):
+        return found
+    words = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and"
+    return [*found, f"{words} {_START_AND_END} (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"]
+
+
+def check_dns1035(text: str) -> list[str]:
+    """Return what is wrong with a label that begins with a letter, as plurals, kinds and versions of CRDs."""
+    form = "[a-z]([-a-z0-9]*[a-z0-9])?"
+    found = [] if len(text) <= 63 else ["must be no more than 63 characters"]
+    if re.fullmatch(form, text):
+        return found
+    words = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic"
+    hint = f"(e.g. 'my-name',  or 'abc-123', regex used for validation is '{form}')"
+    return [*found, f"{words} character, and end with an alphanumeric character {hint}"]
 
 
 def check_label_value(text: str) -> list[str]:
-    """Return what is wrong with the value of a label (at most 63 characters, may be empty)."""
-    return _check_form(text, 63, _LABEL_VALUE, LABEL_VALUE_RULE)
+    """Return what is wrong with the value of a label (at most 63 bytes, may be empty)."""
+    found = [] if len(text.encode()) <= 63 else ["must be no more than 63 bytes"]
+    if re.fullmatch(_VALUE, text):
+        return found
+    words = f"a valid label must be an empty string or {_KEY_WORDS.removeprefix('must ')}"
+    return [*found, f"{words} (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '{_VALUE}')"]
+
+
+def check_qualified_name(text: str) -> list[str]:
+    """Return what is wrong with the key of a label, an annotation or a finalizer: `[prefix/]name`."""
+    prefix, slash, name = text.rpartition("/")
+    if "/" in prefix:
+        hint = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        return [f"a valid label key {_KEY_WORDS} {_KEY_HINT} {hint}"]
+    found = []
+    if slash:
+        problems = check_subdomain(prefix) if prefix else ["must be non-empty"]
+        found = [f"prefix part {problem}".replace("253 characters", "253 bytes") for problem in problems]
+    if not name:
+        found.append("name part must be non-empty")
+    elif len(name.encode()) > 63:
+        found.append("name part must be no more than 63 bytes")
+    return found if re.fullmatch(_KEY, name) else [*found, f"name part {_KEY_WORDS} {_KEY_HINT}"]
 
 
 def check_path_segment(text: str) -> list[str]:
@@ -61,40 +87,7 @@ def check_path_segment(text: str) -> list[str]:
     return [f"may not contain '{sign}'" for sign in "/%" if sign in text]
 
 
-def check_qualified_name(text: str) -> list[str]:
-    """Return what is wrong with the key of a label, an annotation or a finalizer: `[prefix/]name`."""
-    prefix, slash, name = text.partition("/")
-    if not slash:
-        prefix, name = "", text
-    elif "/" in name:
-        return [
-            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-            "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. "
-            "'example.com/MyName')"
-        ]
-    found = []
-    if slash:
-        found += ["prefix part must be non-empty"] if not prefix else _prefixed("prefix part ", check_subdomain(prefix))
-    if not name:
-        found.append("name part must be non-empty")
-    elif len(name) > 63:
-        found.append("name part must be no more than 63 bytes")
-    if not _QUALIFIED.fullmatch(name):
-        found.append(QUALIFIED_RULE)
-    return found
-
-
 def check_name(text: str, rule: NameRule) -> list[str]:
     """Return what is wrong with `metadata.name` under the rule of its kind."""
     checks = {"label": check_label, "subdomain": check_subdomain, "path": check_path_segment}
     return checks[rule](text)
-
-
-def _check_form(text: str, longest: int, form: re.Pattern[str], rule: str) -> list[str]:
-    found = [f"must be no more than {longest} bytes"] if len(text.encode()) > longest else []
-    return found if form.fullmatch(text) else [*found, rule]
-
-
-def _prefixed(prefix: str, texts: list[str]) -> list[str]:
-    return [prefix + text for text in texts]

@@ -6,9 +6,9 @@ for each version of a CRD; `normalise` changes the given object (the caller's ow
 
 from __future__ import annotations
 
+from watchbill_local.server.causes import ROOT
 from watchbill_local.server.cel import compile_rules, run_rules
 from watchbill_local.server.errors import Cause
-from watchbill_local.server.schema_scalars import ROOT
 from watchbill_local.server.schema_shape import drop_nulls, fill_defaults, prune
 from watchbill_local.server.schema_validate import (
     MISSING,

@@ -10,12 +10,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from watchbill_local.server.causes import ROOT, invalid_value, too_long, unsupported, wrong_type
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.schema_formats import FORMATS, INTEGER_RANGES
 from watchbill_local.server.values import Obj, format_json
-
-ROOT = "<nil>"
-"""How Go prints the path of the object itself."""
 
 Check = Callable[[Any, str], Cause | None]
 """(value, path of the value) -> what is wrong with it."""
@@ -23,7 +21,7 @@ Check = Callable[[Any, str], Cause | None]
 
 def build_invalid(path: str, value: Any, why: str) -> Cause:
     """Return the cause of a value that breaks a rule."""
-    return Cause("FieldValueInvalid", path or ROOT, f"Invalid value: {format_json(value)}: {path} in body {why}")
+    return invalid_value(path, value, f"{path} in body {why}")
 
 
 def is_number(value: Any) -> bool:
@@ -37,13 +35,10 @@ def compile_enum(schema: Obj) -> list[Check]:
     if not allowed:
         return []
     keys = {_identity(value) for value in allowed}
-    shown = ", ".join(format_json(value if isinstance(value, str) else format_json(value)) for value in allowed)
 
     def check(value: Any, path: str) -> Cause | None:
-        if _identity(value) in keys and value is not None:
-            return None
-        text = f"Unsupported value: {format_json(value)}: supported values: {shown}"
-        return Cause("FieldValueNotSupported", path or ROOT, text)
+        is_allowed = value is not None and _identity(value) in keys
+        return None if is_allowed else unsupported(path, value, allowed)
 
     return [check]
 
@@ -52,13 +47,12 @@ def compile_string_checks(schema: Obj) -> list[Check]:
     """Return the check of a string, which tells the first of: too long, too short, wrong pattern; then its format."""
     longest, shortest, pattern = schema.get("maxLength"), schema.get("minLength"), schema.get("pattern")
     form = compile_pattern(pattern) if pattern else None
-    plural = "byte" if longest == 1 else "bytes"
 
     def check(value: Any, path: str) -> Cause | None:
         if not isinstance(value, str):
             return None
         if longest is not None and len(value) > longest:
-            return Cause("FieldValueTooLong", path or ROOT, f"Too long: may not be more than {longest} {plural}")
+            return too_long(path, longest)
         if shortest is not None and len(value) < shortest:
             return build_invalid(path, value, f"should be at least {shortest} chars long")
         if form and not form.search(value):
@@ -117,9 +111,7 @@ def _compile_string_format(schema: Obj) -> list[Check]:
     def check(value: Any, path: str) -> Cause | None:
         if not isinstance(value, str) or test(value):
             return None
-        shown = format_json(value)
-        text = f"Invalid value: {shown}: {path} in body must be of type {name}: {shown}"
-        return Cause("FieldValueTypeInvalid", path or ROOT, text)
+        return wrong_type(path, value, f"{path} in body must be of type {name}: {format_json(value)}")
 
     return [check]
 
@@ -135,8 +127,7 @@ def _compile_range(schema: Obj) -> list[Check]:
     def check(value: Any, path: str) -> Cause | None:
         if not is_number(value) or low <= value <= high:
             return None
-        text = f'Invalid value: "": Checked value must be of type integer {joined} {path}'
-        return Cause("FieldValueInvalid", ROOT, text)
+        return invalid_value(ROOT, "", f"Checked value must be of type integer {joined} {path}")
 
     return [check]
 

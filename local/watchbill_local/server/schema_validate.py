@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from watchbill_local.server.causes import ROOT, invalid_value, required, too_many, wrong_type
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.schema_scalars import (
-    ROOT,
     build_invalid,
     compile_enum,
     compile_number_checks,
@@ -130,19 +130,18 @@ def _compile_type(schema: Obj) -> Callable[[Any, str, list[Cause]], None]:
         expected = words
         if number_format and got not in ("string", "array", "null"):  # upstream names the format, and that of the value
             expected, got = number_format, _FORMATS_OF_TYPES.get(got, "")
-        text = f'Invalid value: "{got}": {path} in body must be of type {expected}: "{got}"'
-        causes.append(Cause("FieldValueTypeInvalid", path or ROOT, text))
+        causes.append(wrong_type(path, got, f'{path} in body must be of type {expected}: "{got}"'))
 
     return check
 
 
 def _compile_object_checks(schema: Obj) -> list[Validator]:
-    required = schema.get("required") or []
+    needed = schema.get("required") or []
     members = {key: compile_validator(below) for key, below in (schema.get("properties") or {}).items()}
     others_schema = schema.get("additionalProperties")
     others = compile_validator(others_schema) if isinstance(others_schema, dict) else None
     fewest, most = schema.get("minProperties"), schema.get("maxProperties")
-    if not (required or members or others or fewest is not None or most is not None):
+    if not (needed or members or others or fewest is not None or most is not None):
         return []
 
     def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
@@ -151,14 +150,13 @@ def _compile_object_checks(schema: Obj) -> list[Validator]:
         if fewest is not None and len(value) < fewest:
             causes.append(build_invalid(path, len(value), f"should have at least {fewest} properties"))
         if most is not None and len(value) > most:
-            causes.append(_too_many(path, len(value), most))
+            causes.append(too_many(path, len(value), most))
         before = old if isinstance(old, dict) else {}
         for key, item in value.items():
             validate = members.get(key, others)
             if validate:
                 validate(item, before.get(key, MISSING), child_path(path, key), causes)
-        missing = [key for key in required if key not in value]
-        causes.extend(Cause("FieldValueRequired", child_path(path, key), "Required value") for key in missing)
+        causes.extend(required(child_path(path, key)) for key in needed if key not in value)
 
     return [check]
 
@@ -180,14 +178,9 @@ def _compile_array_checks(schema: Obj) -> list[Validator]:
         if fewest is not None and len(value) < fewest:
             causes.append(build_invalid(path, len(value), f"should have at least {fewest} items"))
         if most is not None and len(value) > most:
-            causes.append(_too_many(path, len(value), most))
+            causes.append(too_many(path, len(value), most))
 
     return [check]
-
-
-def _too_many(path: str, count: int, most: int) -> Cause:
-    plural = "item" if most == 1 else "items"
-    return Cause("FieldValueTooMany", path or ROOT, f"Too many: {count}: must have at most {most} {plural}")
 
 
 def _compile_combinations(schema: Obj) -> list[Validator]:
@@ -215,7 +208,7 @@ def _count(causes: list[Cause]) -> int:
 
 def _build_unplaced(path: str, words: str) -> Cause:
     """Return the cause of a combination that fails; upstream tells the path in the text alone."""
-    return Cause("FieldValueInvalid", ROOT, f'Invalid value: "": "{path}" {words}')
+    return invalid_value(ROOT, "", f'"{path}" {words}')
 
 
 def _compile_alternatives(keyword: str, alternatives: list[Validator]) -> Validator:
