@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pykube  # type: ignore[import-untyped]  # pykube-ng ships no types
+import pykube
 import requests
 
 THREADS = 16

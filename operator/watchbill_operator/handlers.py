@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import kopf
-import pykube  # type: ignore[import-untyped]  # pykube-ng ships no types
+import pykube
 
 from watchbill_operator.observations import Observation, parse_observation
 
