@@ -85,8 +85,8 @@ def build_agent_status(
         "level": sight.known.level.value,
         "conditions": _build_conditions(sight),
         "observedGeneration": sight.generation,
-        "epoch": max([sight.known.epoch, *(replica.epoch for replica in sight.replicas)]),
-        "lastSeq": max([sight.known.last_seq, *(replica.last_seq for replica in sight.replicas)]),
+        "epoch": sight.known.epoch,
+        "lastSeq": sight.known.last_seq,
     }
 
 

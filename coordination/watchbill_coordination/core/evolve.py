@@ -77,7 +77,8 @@ def on_level_changed(state: State, event: LevelChanged, recorded: Recorded) -> N
     """The pool's level is another one."""
     known = state.agents.get(event.agent)
     if known is not None:
-        put_agent(state, known, recorded, level=Level(event.level), level_message=event.message)
+        since = recorded.at
+        put_agent(state, known, recorded, level=Level(event.level), level_message=event.message, level_since=since)
 
 
 def on_context_published(state: State, event: ContextPublished, recorded: Recorded) -> None:

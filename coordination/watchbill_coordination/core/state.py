@@ -118,10 +118,7 @@ class ReplicaState:
     drain_seq: int = 0
     registered_at: float = 0.0
     changed_at: float = 0.0  #: of the last change of phase
-    reason: str = ""  #: CamelCase, of draining or loss
-    message: str = ""
-    last_seq: int = 0  #: seq of the newest record about this replica or one of its attempts
-    epoch: int = 0  #: ep of that record
+    last_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,9 @@ REMEMBERED = 4096  #: answered messages and ended incarnations that are kept in 
 def put_task(state: State, task: TaskState, recorded: Recorded, **changes: Any) -> None:
     """Set a task, with fields changed, and follow up what that means for it and for those that wait for it."""
     before = state.tasks.get(task.uid)
-    task = change(task, last_seq=recorded.seq, epoch=recorded.ep, **changes)
+    is_same = before is not None and before.phase is changes.get("phase", task.phase)
+    changed_at = task.changed_at if is_same else recorded.at
+    task = change(task, last_seq=recorded.seq, epoch=recorded.ep, changed_at=changed_at, **changes)
     state.tasks[task.uid] = task
     if before is None:
         link_task(state, task)
@@ -112,7 +114,10 @@ def push_expiry(state: State, task: TaskState) -> None:
 def put_replica(state: State, replica: ReplicaState, recorded: Recorded, **changes: Any) -> None:
     """Set a replica, with fields changed; its pool's counts follow."""
     before = state.replicas.get(replica.name)
-    replica = change(replica, last_seq=recorded.seq, **changes)
+    was = None if before is None else (before.incarnation, before.phase)
+    is_same = was == (replica.incarnation, changes.get("phase", replica.phase))
+    changed_at = replica.changed_at if is_same else recorded.at
+    replica = change(replica, last_seq=recorded.seq, changed_at=changed_at, **changes)
     state.replicas[replica.name] = replica
     state.index.members.setdefault(replica.agent, {})[replica.name] = None
     if before is not None and not replica.phase.is_live and before.phase.is_live:
