@@ -143,8 +143,13 @@ class CommandRunner:
 def _write_output(result: Path, content: bytes) -> None:
     """Put what was printed into result/stdout, unless the program made a file of that name. Raises OSError."""
     result.mkdir(exist_ok=True)
-    with suppress(FileExistsError), open(result / "stdout", "xb") as file:
-        file.write(content)
+    folder = os.open(result, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with suppress(FileExistsError), open(os.open("stdout", new, 0o644, dir_fd=folder), "wb") as file:
+            file.write(content)
+    finally:
+        os.close(folder)
 
 
 @contextmanager
