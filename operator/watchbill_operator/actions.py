@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from watchbill_coordination.coordinator.coordinator import Committed, Coordinator
@@ -19,6 +19,8 @@ from watchbill_coordination.core.events import (
     AgentDeclared,
     AgentRemoved,
     AttemptAbandoned,
+    ContextPublished,
+    ContextWithdrawn,
     Recorded,
     ReplicaDraining,
     ReplicaLost,
@@ -26,7 +28,7 @@ from watchbill_coordination.core.events import (
     ReplicaReleased,
     TaskDeleted,
 )
-from watchbill_coordination.core.specs import AgentName, ReplicaName
+from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import ReplicaPhase
 
 from watchbill_operator.api import EVENTS, Api, ApiError, ConflictError, Request
@@ -92,6 +94,7 @@ class CommitActions:
         self._patcher = patcher
         self._announcer, self._metrics = tell
         self._budget = Budget(at=time.time())
+        self.context_changed: Callable[[], None] = lambda: None
 
     def act(self, committed: Committed, mail: list[Mail]) -> None:
         """Do what follows from this commit and from having taken this mail."""
@@ -107,6 +110,8 @@ class CommitActions:
                 self._patcher.offer(agent_target(agent), Rank.POOL)
         self.plan(self._agents_to_plan(committed))
         self._clean(committed.records)
+        if any(isinstance(recorded.event, ContextPublished | ContextWithdrawn) for recorded in committed.records):
+            self.context_changed()
         self._count(committed)
         bodies, self._budget = build_kube_events(committed.records, state, self._fleet.namespace, self._budget)
         if bodies:
@@ -139,12 +144,18 @@ class CommitActions:
 
     def _clean(self, records: Iterable[Recorded]) -> None:
         """Tell agents that the work of deleted Tasks may go, once nothing of them runs any more."""
-        replicas = self._coordinator.state.replicas
         for recorded in records:
             event = recorded.event
             if isinstance(event, TaskDeleted | AttemptAbandoned):
-                busy = {name for name, replica in replicas.items() if event.task in replica.attempts}
-                self._mailroom.clean(event.task, busy, ep=self._coordinator.epoch, seq=self._coordinator.committed_seq)
+                for replica in self._mailroom.find_work(event.task):
+                    self.clean(replica, (event.task,))
+
+    def clean(self, replica: ReplicaName, tasks: tuple[TaskUid, ...]) -> None:
+        """Tell an agent that work of these tasks may go, but what is being stopped there."""
+        known = self._coordinator.state.replicas.get(replica)
+        idle = tuple(task for task in tasks if known is None or task not in known.attempts)
+        if idle:
+            self._mailroom.clean(replica, idle, ep=self._coordinator.epoch, seq=self._coordinator.committed_seq)
 
     def _count(self, committed: Committed) -> None:
         self._metrics.count_records(committed.records, self._coordinator.state)

@@ -18,11 +18,14 @@ from watchbill_operator.actions import Announcer, CommitActions
 from watchbill_operator.api import AGENTS, TASKS, Api, ApiError
 from watchbill_operator.conditions import Finding
 from watchbill_operator.config import Config
+from watchbill_operator.context_keeper import ContextKeeper
 from watchbill_operator.fleet import Fleet, FleetWiring
 from watchbill_operator.health import Health
+from watchbill_operator.housekeeping import Housekeeping, HouseWiring
 from watchbill_operator.loop import Inbox, Loop
 from watchbill_operator.mailroom import Mailroom
 from watchbill_operator.metrics import Metrics
+from watchbill_operator.notices import Subject, build_notice, parse_subject
 from watchbill_operator.observations import Observation, parse_agent, parse_task
 from watchbill_operator.patching import Patcher, Rank, Target
 from watchbill_operator.pods import PodSettings
@@ -55,6 +58,9 @@ class Leader:
         self._actions = CommitActions(
             coordinator, self._mailroom, self.fleet, self._patcher, tell=(self._announcer, self._metrics)
         )
+        self._contexts = ContextKeeper(layout, self._state, self._submit, self._announce)
+        self._actions.context_changed = self._contexts.committed
+        self._house = Housekeeping(api, layout, self._state, self._house_wiring())
         self._loop = Loop(coordinator, self._inbox, self._actions, self._health)
 
     def observe(self, observation: Observation) -> None:
@@ -70,6 +76,8 @@ class Leader:
             self._observe_agent(observation)
         elif observation.kind == "Task":
             self._observe_task(observation)
+        elif observation.kind == "ConfigMap":
+            self._contexts.see(observation)
 
     async def start(self, listing: Listing) -> None:
         """Bring log and API together: what was listed, what is missing, what was pending when the last leader ended."""
@@ -86,6 +94,7 @@ class Leader:
             self._inbox.replan(name)
         self._actions.deliver(list(self._state.replicas))
         self._mend(listing)
+        self._contexts.listed()
 
     async def run(self) -> None:
         """Run all parts until cancelled or until one fails."""
@@ -94,6 +103,8 @@ class Leader:
             group.create_task(self._mailroom.run(), name="mailroom")
             group.create_task(self._patcher.run(), name="patcher")
             group.create_task(self._announcer.run(), name="announcer")
+            group.create_task(self._contexts.run(), name="context")
+            group.create_task(self._house.run(), name="housekeeping")
             group.create_task(self._reconcile(), name="reconcile")
 
     async def stop(self) -> None:
@@ -101,6 +112,7 @@ class Leader:
         await self.fleet.stop()
         await self._patcher.flush(1.0)
         self._mailroom.shut()
+        self._contexts.shut()
 
     def _wiring(self) -> FleetWiring:
         return FleetWiring(
@@ -109,6 +121,14 @@ class Leader:
             opened=lambda replica: self._mailroom.open(replica),
             changed=self._offer_agent,
             reported=self._report,
+        )
+
+    def _house_wiring(self) -> HouseWiring:
+        return HouseWiring(
+            submit=self._submit,
+            clean=self._actions.clean,
+            close=self._mailroom.close,
+            pods=lambda: set(self.fleet.observed.pods),
         )
 
     def _submit(self, command: Command) -> None:
@@ -141,6 +161,11 @@ class Leader:
 
     def _report(self, name: AgentName, finding: Finding) -> None:
         logger.warning("%s: %s", name, finding.message, extra={"agent": name, "reason": finding.reason})
+        if body := self.fleet.observed.agents.get(name):
+            self._announce(parse_subject("Agent", AGENTS.version, body), finding)
+
+    def _announce(self, subject: Subject, finding: Finding) -> None:
+        self._announcer.post([build_notice(subject, finding, time.time())])
 
     def _on_fence(self, message: str) -> None:
         if not self.fenced.done():

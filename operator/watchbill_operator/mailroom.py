@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -101,12 +101,14 @@ class Mailroom:
             lane.to_acknowledge.clear()
             self._write(lane, f"ack/{names[-1]}", Ack(names=names, seq=seq), (ep, seq))
 
-    def clean(self, task: TaskUid, busy: Container[ReplicaName], *, ep: int, seq: int) -> None:
-        """Tell all agents that have work of this task, but the busy ones, that it is no longer needed."""
-        for lane in self._lanes.values():
-            work = self._layout.workspace(lane.replica) / "work" / task
-            if lane.replica not in busy and os.path.lexists(work):
-                self._write(lane, f"cleanup/{task}", Cleanup(tasks=(task,)), (ep, seq))
+    def clean(self, replica: ReplicaName, tasks: tuple[TaskUid, ...], *, ep: int, seq: int) -> None:
+        """Tell an agent that the work of these tasks is no longer needed."""
+        if lane := self._lanes.get(replica):
+            self._write(lane, f"cleanup/{tasks[0]}", Cleanup(tasks=tasks), (ep, seq))
+
+    def find_work(self, task: TaskUid) -> list[ReplicaName]:
+        """The replicas that have a folder of work of this task."""
+        return [name for name in self._lanes if os.path.lexists(self._layout.workspace(name) / "work" / task)]
 
     def taken(self, mail: Iterable[Mail]) -> set[ReplicaName]:
         """These files are committed: they are acknowledged with the next delivery to the replicas returned."""

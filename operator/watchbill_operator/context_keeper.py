@@ -1,0 +1,102 @@
+"""Keeping shared-context what the ConfigMaps offer, beside the loop.
+
+Owns the one thread that works on the shelf and on the volume, and when it does. Invariant: ConfigMaps are handed over
+in the order in which they were seen, and only that thread touches them afterwards; what came of it goes to the loop as
+commands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from watchbill_coordination.core.commands import Command
+from watchbill_coordination.core.state import State
+from watchbill_coordination.storage.layout import Layout
+
+from watchbill_operator.conditions import Finding
+from watchbill_operator.context import Settled, SharedContext
+from watchbill_operator.notices import Subject, parse_subject
+from watchbill_operator.observations import Observation
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0  #: after the volume failed
+
+Report = Callable[[Subject, Finding], None]
+
+
+class ContextKeeper:
+    """Follows the labelled ConfigMaps."""
+
+    def __init__(self, layout: Layout, state: State, submit: Callable[[Command], None], report: Report) -> None:
+        self._shared = SharedContext(layout)
+        self._state = state
+        self._submit = submit
+        self._report = report
+        self._seen: list[Observation] = []
+        self._subjects: dict[str, Subject] = {}  #: by name
+        self._told: dict[str, tuple[Finding, ...]] = {}
+        self._listed = False
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="context")
+
+    def see(self, observation: Observation) -> None:
+        """Note a ConfigMap."""
+        self._seen.append(observation)
+        self._subjects[observation.name] = parse_subject("ConfigMap", "v1", observation.body)
+        self._wake.set()
+
+    def listed(self) -> None:
+        """All ConfigMaps that there are were seen: from now on one that is missing counts as gone."""
+        self._listed = True
+        self._wake.set()
+
+    def committed(self) -> None:
+        """What the log calls published has changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Settle whenever something changed, until cancelled."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._shared.clear_temporary)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            seen, self._seen = self._seen, []
+            published = dict(self._state.context)
+            try:
+                settled = await loop.run_in_executor(self._thread, self._settle, seen, published, self._listed)
+            except OSError as error:
+                logger.warning("shared context waits: %s", error)
+                loop.call_later(RETRY_SECONDS, self._wake.set)
+                continue
+            for command in settled.commands:
+                self._submit(command)
+            self._tell(settled.findings)
+
+    def shut(self) -> None:
+        """Take no more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _settle(self, seen: list[Observation], published: Mapping[str, str], listed: bool) -> Settled:
+        """In the thread: take in what was seen, then do one round."""
+        for observation in seen:
+            if observation.is_leaving:
+                self._shared.shelf.forget(observation.name)
+            else:
+                self._shared.shelf.see(observation.body)
+        return self._shared.settle(published, listed=listed)
+
+    def _tell(self, findings: Mapping[str, tuple[Finding, ...]]) -> None:
+        """Say what is new; a finding about a path is told of every ConfigMap that is there for it."""
+        for place, found in findings.items():
+            for finding in found:
+                if finding in self._told.get(place, ()):
+                    continue
+                logger.warning("%s: %s", place, finding.message)
+                if subject := self._subjects.get(place):
+                    self._report(subject, finding)
+        self._told = dict(findings)
