@@ -1,0 +1,58 @@
+"""What the system costs while nothing happens: processor time, API writes, memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.bench_system import BenchSystem
+
+TICKS = os.sysconf("SC_CLK_TCK")
+READING = re.compile(r"verb=\"(get|list|watch)\"", re.IGNORECASE)
+WRITE = re.compile(r"^watchbill_api_calls_total\{(.*)\} ([0-9.e+]+)$", re.MULTILINE)
+
+
+def measure_idle(system: BenchSystem, seconds: float) -> list[tuple[str, str, str]]:
+    """Processor time and writes over `seconds`, memory at their end; operator and the agents of the samples."""
+    pids = [system.pid("operator"), *system.agent_pids()[:5]]
+    before, writes = cpu_seconds(pids), api_writes(system)
+    time.sleep(seconds)  # the measurement itself
+    share = (cpu_seconds(pids) - before) / seconds
+    after = api_writes(system)
+    changed = {key: after[key] - writes.get(key, 0) for key in after if after[key] != writes.get(key, 0)}
+    agents = [resident(pid) for pid in system.agent_pids()]
+    return [
+        ("idle: operator and five agents, share of one core", "<= 1 %", f"{share * 100:.2f} %"),
+        (f"idle: API writes in {seconds:.0f} s", "the lease alone", describe(changed)),
+        ("operator, resident", "<= 100 MB", f"{resident(system.pid('operator')):.0f} MB"),
+        ("agent, resident (largest)", "<= 35 MB", f"{max(agents, default=0):.0f} MB"),
+    ]
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """User and system time of these processes so far."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def resident(pid: int) -> float:
+    """Resident memory in MB."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) / 1000 if found else 0.0
+
+
+def api_writes(system: BenchSystem) -> dict[str, float]:
+    """Writes of the operator so far, by the labels of its metric."""
+    found = {labels: float(value) for labels, value in WRITE.findall(system.metrics())}
+    return {labels: value for labels, value in found.items() if not READING.search(labels)}
+
+
+def describe(changed: dict[str, float]) -> str:
+    """The writes as text."""
+    return "; ".join(f"{count:.0f} × {labels}" for labels, count in sorted(changed.items())) or "none"

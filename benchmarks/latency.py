@@ -1,0 +1,68 @@
+"""How long one task takes on an idle system with warm agents, one at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from watchbill_cli.cluster import Task
+
+from benchmarks.bench_system import BenchSystem
+from benchmarks.percentiles import milliseconds
+
+ENDED = ("Succeeded", "Failed", "Cancelled")
+
+
+class Watcher:
+    """A watch in a thread of its own; remembers when it saw each Task end, on the wall clock."""
+
+    def __init__(self, system: BenchSystem) -> None:
+        self._seen: queue.Queue[tuple[float, Mapping[str, Any]]] = queue.Queue()
+        threading.Thread(target=self._run, args=(system,), daemon=True).start()
+
+    def wait(self, name: str) -> tuple[float, Mapping[str, Any]]:
+        """When that Task was seen to have ended (seconds since the Unix epoch), and the object."""
+        while True:
+            at, obj = self._seen.get(timeout=60)
+            if obj["metadata"]["name"] == name:
+                return at, obj
+
+    def wait_any(self) -> tuple[float, Mapping[str, Any]]:
+        """The next Task that was seen to have ended, and when."""
+        return self._seen.get(timeout=60)
+
+    def _run(self, system: BenchSystem) -> None:
+        for obj in system.watch_tasks():
+            if (obj.get("status") or {}).get("phase") in ENDED:
+                self._seen.put((time.time(), obj))
+
+
+def measure_first_instruction(system: BenchSystem, repeats: int) -> list[tuple[str, str, str]]:
+    """From the create call's return to the command's first instruction: `date` prints its time."""
+    durations = []
+    watcher, api = Watcher(system), system.api
+    for number in range(repeats):
+        name = f"first-{number}"
+        Task(api, system.task(name, ["date", "+%s%N"])).create()
+        created = time.time()
+        _, obj = watcher.wait(name)
+        durations.append(int(obj["status"]["result"]) / 1e9 - created)
+    return [
+        ("create returned → first instruction of the command", "p50 <= 25 ms, p99 <= 100 ms", milliseconds(durations))
+    ]
+
+
+def measure_succeeded(system: BenchSystem, repeats: int) -> list[tuple[str, str, str]]:
+    """From the create call's return to Succeeded seen by a watch, for `true`."""
+    durations = []
+    watcher, api = Watcher(system), system.api
+    for number in range(repeats):
+        name = f"true-{number}"
+        Task(api, system.task(name, ["true"])).create()
+        created = time.time()
+        at, _ = watcher.wait(name)
+        durations.append(at - created)
+    return [("create returned → Succeeded seen by watch, `true`", "p50 <= 50 ms", milliseconds(durations))]
