@@ -19,11 +19,11 @@ from typing import Any, Protocol
 from watchbill_local.node import memory
 from watchbill_local.node.api import UNREACHABLE, ApiError, Json
 from watchbill_local.node.environment import ConfigurationMissing
-from watchbill_local.node.isolation import ImageUnknown, SpecRefused
-from watchbill_local.node.launch import Launch
+from watchbill_local.node.isolation import ImageUnknown, SpecRefused, rewrite_paths
+from watchbill_local.node.launch import Launch, Level
 from watchbill_local.node.logs import LogWriter, pump_output, tail_text
 from watchbill_local.node.probes import ask_once, watch_liveness, watch_readiness, watch_startup
-from watchbill_local.node.processes import ContainerProcess, StartError
+from watchbill_local.node.processes import KILLED, ContainerProcess, StartError
 from watchbill_local.node.settings import Shared
 from watchbill_local.node.status import ContainerState, decide_restart, stamp
 
@@ -70,6 +70,7 @@ class ContainerWorker:
         self.is_running = asyncio.Event()
         self._pod = pod
         self._backoff = 0.0
+        self._launch: Launch | None = None
         self._process: ContainerProcess | None = None
         self._killer: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -146,6 +147,7 @@ class ContainerWorker:
     def _start(self, launch: Launch, writer: LogWriter) -> tuple[ContainerProcess, list[asyncio.Task[None]]]:
         (out_read, out_write), (error_read, error_write) = os.pipe(), os.pipe()
         try:
+            self._launch = launch
             self._process = self._pod.shared.launcher.start(launch, out_write, error_write)
         finally:
             os.close(out_write)
@@ -169,7 +171,7 @@ class ContainerWorker:
         self._pod.tell_event("Killing", f"Stopping container {self.state.name}", self.state.name)
         hook = ((self.state.spec.get("lifecycle") or {}).get("preStop") or {}).get("exec")
         if hook:
-            await process.execute(hook["command"])  # ends with the container at the latest
+            await self._execute(hook["command"])  # ends with the container at the latest
         process.signal(signal.SIGTERM)
 
     def _watch_probes(self, process: ContainerProcess) -> None:
@@ -191,9 +193,15 @@ class ContainerWorker:
             await self._restart_unhealthy(process, "liveness")
 
     async def _ask(self, probe: Json) -> bool:
-        if self._process is None:
-            return False
-        return await ask_once(probe, self.state.spec, self._pod.address, self._process, self._pod.shared.probing)
+        return await ask_once(probe, self.state.spec, self._pod.address, self._execute, self._pod.shared.probing)
+
+    async def _execute(self, argv: list[str]) -> int:
+        """Run a probe's or a hook's command inside; in plain processes its paths are rewritten like the program's."""
+        if self._process is None or self._launch is None:
+            return KILLED
+        if self._launch.level is Level.PROCESSES:
+            argv = [rewrite_paths(word, self._launch.mounts) for word in argv]
+        return await self._process.execute(argv)
 
     async def _restart_unhealthy(self, process: ContainerProcess, kind: str) -> None:
         text = f"Container {self.state.name} failed {kind} probe, will be restarted"

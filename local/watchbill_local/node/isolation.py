@@ -101,7 +101,8 @@ def build_root(container: Json, pod: Json, scratch: Path, hidden: Sequence[str])
 
 def python_paths() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """What the node's own Python needs: directories, and the symbolic links from its name to its program."""
-    wanted = [sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path)]
+    here = os.getcwd()  # `python -m` puts it first in sys.path, though nobody meant to show it
+    wanted = [sys.prefix, sys.base_prefix, sys.exec_prefix, *(path for path in sys.path if path and path != here)]
     places = {os.path.abspath(path) for path in wanted} | {os.path.realpath(path) for path in wanted}
     ordered = sorted(path for path in places if os.path.exists(path) and path != "/")
     tops = [path for path in ordered if not any(path.startswith(other + "/") for other in ordered if other != path)]

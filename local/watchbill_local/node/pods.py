@@ -204,7 +204,7 @@ class PodWorker:
         )
         if level is Level.PROCESSES:
             return rewrite_launch(launch, home / "root")
-        hidden = (str(settings.data.resolve()), str(settings.kubeconfig.resolve()))
+        hidden = [str(path.resolve()) for path in (settings.data, settings.kubeconfig, *settings.volumes.values())]
         root = build_root(container.spec, pod, home / "root", hidden)
         root = replace(root, readable=(*root.readable, *map(str, settings.readable)))
         return replace(launch, identity=build_identity(container.spec, pod), root=root)

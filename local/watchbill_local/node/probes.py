@@ -13,22 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import aiohttp
 
 from watchbill_local.node.api import Json
 
 FIRST_PAUSE_SECONDS = 0.05
+Execute = Callable[[list[str]], Awaitable[int]]  #: runs a program inside the container; its exit code
 Ask = Callable[[Json], Awaitable[bool]]  #: one try of a probe, already bounded in time
-
-
-class Target(Protocol):
-    """What a probe needs of a container."""
-
-    async def execute(self, argv: list[str]) -> int:
-        """Run a program inside; returns its exit code."""
-        ...
 
 
 @dataclass(slots=True)
@@ -79,12 +71,14 @@ async def watch_readiness(probe: Json, ask: Ask, on_change: Callable[[bool], Non
         pause = period if ready else pause * 2
 
 
-async def ask_once(probe: Json, container: Json, address: str, target: Target, session: aiohttp.ClientSession) -> bool:
+async def ask_once(
+    probe: Json, container: Json, address: str, execute: Execute, session: aiohttp.ClientSession
+) -> bool:
     """One try: exec, httpGet or tcpSocket. False for any failure and after `timeoutSeconds`."""
     try:
         async with asyncio.timeout(probe.get("timeoutSeconds", 1)):
             if "exec" in probe:
-                return await target.execute(probe["exec"]["command"]) == 0
+                return await execute(probe["exec"]["command"]) == 0
             if "httpGet" in probe:
                 return await _get(probe["httpGet"], container, address, session)
             port = find_port(container, probe["tcpSocket"]["port"])
