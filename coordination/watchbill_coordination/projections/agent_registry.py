@@ -57,7 +57,6 @@ def _encode_replica(replica: ReplicaState, state: State) -> bytes:
             "name": replica.name,
             "agent": replica.agent,
             "phase": str(replica.phase),
-            "reason": replica.reason,
             "incarnation": replica.incarnation,
             "slots": replica.slots,
             "registered": format_time(replica.registered_at),
