@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from watchbill_coordination.core.specs import AgentName, parse_agent_spec
+from watchbill_coordination.core.specs import MAX_REPLICAS, AgentName, parse_agent_spec
 from watchbill_coordination.core.state import AgentState, Level, ReplicaPhase, ReplicaState, State
 
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding, build_condition
 from watchbill_operator.observed_pods import PodView
-from watchbill_operator.planning import MAX_REPLICAS, wanted_replicas
 from watchbill_operator.pod_template import check_pod_template
 
 AGENT_STATUS_FIELDS = (
@@ -47,7 +46,7 @@ class AgentSight:
     @property
     def wanted(self) -> int:
         """Replicas that are to be there."""
-        return wanted_replicas(self.agent)
+        return parse_agent_spec(self.agent["spec"]).wanted
 
     @property
     def generation(self) -> int:

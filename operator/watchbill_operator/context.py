@@ -1,8 +1,8 @@
 """Shared context on the volume: making it what the ConfigMaps offer.
 
 Owns the files and folders below shared-context/ that came from ConfigMaps, and the list of them, by which it knows
-after a crash what it may remove. Invariants: a path is whole before it is published, and withdrawn in the log before it is
-removed; the operator's own project-state.md and results/, and files that somebody put there by hand, are never
+after a crash what it may remove. Invariants: a path is whole before it is published, and withdrawn in the log before it
+is removed; the operator's own project-state.md and results/, and files that somebody put there by hand, are never
 removed. `plan_context` is pure, `SharedContext.settle` blocks.
 """
 

@@ -23,7 +23,6 @@ from watchbill_operator.pod_backoff import PodFailures
 from watchbill_operator.pod_template import check_pod_template
 from watchbill_operator.pods import PodSettings
 
-MAX_REPLICAS = 64  #: of one Agent
 DEADLINE_GRACE_SECONDS = 5  #: for a pod whose drain deadline has passed
 
 
@@ -70,17 +69,12 @@ class Surroundings:
     failures: PodFailures = field(default_factory=PodFailures)
 
 
-def wanted_replicas(agent: Mapping[str, Any]) -> int:
-    """How many replicas are made for this Agent: as many as asked for, within bounds."""
-    return max(0, min(parse_agent_spec(agent["spec"]).replicas, MAX_REPLICAS))
-
-
 def plan_pods(agent: Mapping[str, Any], around: Surroundings, now: float) -> Plan:
     """What is to be done for an Agent that exists, given in its API form."""
     name, uid = AgentName(agent["metadata"]["name"]), str(agent["metadata"]["uid"])
     refused = check_pod_template(agent["spec"].get("podTemplate"), around.settings.claim)
     template = "" if refused else pods.build_template_hash(agent, around.settings)
-    pool = _Pool(name, uid, wanted_replicas(agent), template, around, now)
+    pool = _Pool(name, uid, parse_agent_spec(agent["spec"]).wanted, template, around, now)
     return _merge_plans([*_plan_wanted(pool), *_plan_unwanted(pool), _plan_rollout(pool)])
 
 
@@ -138,9 +132,16 @@ def _plan_absent(pool: _Pool, ordinal: int) -> Plan:
     not_before = pool.around.failures.not_before(pods.replica_name(pool.name, ordinal))
     if not pool.template:
         return Plan()
+    findings = _tell_refusal(pool, ordinal)
     if pool.now < not_before:
-        return Plan(next_due=not_before)
-    return Plan(creates=(CreatePod(ordinal),))
+        return Plan(findings=findings, next_due=not_before)
+    return Plan(findings=findings, creates=(CreatePod(ordinal),))
+
+
+def _tell_refusal(pool: _Pool, ordinal: int) -> tuple[Finding, ...]:
+    """Why the pod could not be made the last time, for as long as it is not there."""
+    failure = pool.around.failures.by_replica.get(pods.replica_name(pool.name, ordinal))
+    return (Finding("PodNotCreated", failure.message),) if failure is not None and failure.message else ()
 
 
 def _plan_leaving(pod: PodView, replica: ReplicaState | None) -> Plan:

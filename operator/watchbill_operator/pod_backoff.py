@@ -24,6 +24,7 @@ class Failure:
     pod_uid: str  #: empty: the API server refused to make it
     count: int  #: in a row
     at: float  #: seconds since the Unix epoch
+    message: str = ""  #: of the API server, when it refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ def evolve_failures(failures: PodFailures, observed: Iterable[PodView], now: flo
     return failures if known == failures.by_replica else PodFailures(known)
 
 
-def evolve_refused(failures: PodFailures, replica: str, now: float) -> PodFailures:
-    """Note that the API server refused to make that replica's pod: the next try waits at least the first delay."""
+def evolve_refused(failures: PodFailures, replica: str, now: float, message: str = "") -> PodFailures:
+    """Note that a replica's pod could not be made, and why: the next try waits at least the first delay."""
     former = failures.by_replica.get(replica)
     count = 2 if former is None else former.count + 1
-    return PodFailures({**failures.by_replica, replica: Failure("", count, now)})
+    return PodFailures({**failures.by_replica, replica: Failure("", count, now, message)})

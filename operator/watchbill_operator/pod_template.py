@@ -15,68 +15,26 @@ from typing import Any
 
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding
+from watchbill_operator.pod_template_shape import check_shape, list_containers
 from watchbill_operator.security_context import check_container_security, check_pod_security
 
-MAX_DEPTH = 24
 MAX_FINDINGS = 16
 POD_FIELDS = frozenset(
-    [
-        "affinity",
-        "containers",
-        "dnsConfig",
-        "dnsPolicy",
-        "hostAliases",
-        "imagePullSecrets",
-        "initContainers",
-        "nodeSelector",
-        "overhead",
-        "preemptionPolicy",
-        "priorityClassName",
-        "resources",
-        "runtimeClassName",
-        "schedulerName",
-        "securityContext",
-        "tolerations",
-        "topologySpreadConstraints",
-        "volumes",
-    ]
+    """
+    affinity containers dnsConfig dnsPolicy hostAliases imagePullSecrets initContainers nodeSelector overhead
+    preemptionPolicy priorityClassName resources runtimeClassName schedulerName securityContext tolerations
+    topologySpreadConstraints volumes
+    """.split()  # noqa: SIM905  # a table of words
 )
 CONTAINER_FIELDS = frozenset(
-    [
-        "args",
-        "command",
-        "env",
-        "envFrom",
-        "image",
-        "imagePullPolicy",
-        "lifecycle",
-        "livenessProbe",
-        "name",
-        "ports",
-        "readinessProbe",
-        "resources",
-        "restartPolicy",
-        "securityContext",
-        "startupProbe",
-        "terminationMessagePath",
-        "terminationMessagePolicy",
-        "volumeMounts",
-        "workingDir",
-    ]
+    """
+    args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe resources
+    restartPolicy securityContext startupProbe terminationMessagePath terminationMessagePolicy volumeMounts workingDir
+    """.split()  # noqa: SIM905  # a table of words
 )
 VOLUME_SOURCES = frozenset(
-    "configMap downwardAPI emptyDir ephemeral image persistentVolumeClaim projected secret".split()  # noqa: SIM905 - a table reads best in lines
+    {"configMap", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"}
 )
-LIST_ITEM_KEYS: Mapping[str, str] = {
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "volumeMounts": "mountPath",
-    "ports": "containerPort",
-    "imagePullSecrets": "name",
-    "hostAliases": "ip",
-}
 RESERVED_LABELS = frozenset({pods.NAME_LABEL, pods.MANAGED_BY_LABEL})
 RESERVED_DOMAIN = "watchbill.dev"
 UNSAFE_ANNOTATIONS = ("container.apparmor.security.beta.kubernetes.io/", "seccomp.security.alpha.kubernetes.io/")
@@ -89,75 +47,11 @@ def check_pod_template(template: Any, claim: str = "watchbill-coordination") -> 
     """
     if template is None:
         return []
-    shape = _check_shape(template)
+    shape = check_shape(template)
     if shape is not None:
         return [shape]
     findings = [*_check_members(template, claim)]
     return findings[:MAX_FINDINGS]
-
-
-def _check_shape(template: Any) -> Finding | None:
-    """The first reason why the rules below could not even read it: nesting, nulls, directives, wrong types."""
-    todo: list[tuple[str, Any, int]] = [("podTemplate", template, 0)]
-    while todo:
-        path, value, depth = todo.pop()
-        if depth > MAX_DEPTH:
-            return Finding("NestedTooDeep", f"{path[:200]} is nested deeper than {MAX_DEPTH} levels.")
-        fault = _find_fault(path, value)
-        if fault is not None:
-            return fault
-        if isinstance(value, Mapping):
-            todo += [(f"{path}.{name}", member, depth + 1) for name, member in value.items()]
-        elif isinstance(value, list):
-            todo += [(f"{path}[{place}]", item, depth + 1) for place, item in enumerate(value)]
-    return _check_types(template)
-
-
-def _find_fault(path: str, value: Any) -> Finding | None:
-    if value is None:
-        return Finding("NullNotAllowed", f"{path} is null, which would remove what the operator builds; leave it out.")
-    directives = [name for name in value if str(name).startswith("$")] if isinstance(value, Mapping) else []
-    if directives:
-        return Finding(
-            "DirectiveNotAllowed", f"{path} has the merge directive {directives[0]}, which is not supported."
-        )
-    return None
-
-
-def _check_types(template: Any) -> Finding | None:
-    if not isinstance(template, Mapping):
-        return Finding("Malformed", "podTemplate is not an object.")
-    for part in ("metadata", "spec"):
-        if not isinstance(template.get(part, {}), Mapping):
-            return Finding("Malformed", f"podTemplate.{part} is not an object.")
-    spec = template.get("spec", {})
-    fault = _check_map_types("podTemplate.spec", spec)
-    if fault is not None:
-        return fault
-    for path, container in _containers(spec):
-        fault = _check_map_types(path, container)
-        if fault is not None:
-            return fault
-    return None
-
-
-def _check_map_types(path: str, holder: Mapping[str, Any]) -> Finding | None:
-    """Lists that are merged item by item hold objects with their key, which no two share."""
-    for field, key in LIST_ITEM_KEYS.items():
-        items = holder.get(field, [])
-        if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-            return Finding("Malformed", f"{path}.{field} is not a list of objects.")
-        keys = [item.get(key) for item in items]
-        if not all(isinstance(value, str | int) and value != "" for value in keys):
-            return Finding("Malformed", f"{path}.{field} has an item without {key}.")
-        if len(set(keys)) < len(keys):
-            return Finding("Malformed", f"{path}.{field} has two items with the same {key}.")
-    for field in ("tolerations", "topologySpreadConstraints", "envFrom"):
-        if not isinstance(holder.get(field, []), list):
-            return Finding("Malformed", f"{path}.{field} is not a list.")
-    if not isinstance(holder.get("securityContext", {}), Mapping):
-        return Finding("Malformed", f"{path}.securityContext is not an object.")
-    return None
 
 
 def _check_members(template: Mapping[str, Any], claim: str) -> Iterator[Finding]:
@@ -172,16 +66,8 @@ def _check_members(template: Mapping[str, Any], claim: str) -> Iterator[Finding]
     init_names = {item["name"] for item in spec.get("initContainers", ())}
     if pods.CONTAINER in init_names:
         yield Finding("NameReserved", f"The init container name {pods.CONTAINER} is that of the agent's container.")
-    for path, container in _containers(spec):
+    for path, container in list_containers(spec):
         yield from _check_container(path, container)
-
-
-def _containers(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for field in ("containers", "initContainers"):
-        items = spec.get(field, [])
-        for item in items if isinstance(items, list) else []:
-            if isinstance(item, Mapping):
-                yield f"podTemplate.spec.{field}[{item.get('name')}]", item
 
 
 def _check_metadata(metadata: Mapping[str, Any]) -> Iterator[Finding]:

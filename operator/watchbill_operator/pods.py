@@ -14,7 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from watchbill_coordination.core.specs import MODEL_BY_ROLE, AgentName, ReplicaName, parse_agent_spec
+from watchbill_coordination.core.specs import (
+    MAX_REPLICAS,
+    MODEL_BY_ROLE,
+    AgentName,
+    ReplicaName,
+    parse_agent_spec,
+    parse_replica_name,
+)
 
 from watchbill_operator.strategic_merge import build_merged
 
@@ -30,7 +37,7 @@ COORDINATION_VOLUME = "coordination"
 MOUNT_ROOT = "/watchbill"
 GRACE_AFTER_DRAIN_SECONDS = 5  #: to stop what is left and say `released`
 FIRST_UID = 10_000
-REPLICA_UIDS = 64  #: uids set aside for one Agent: as many as it may have replicas
+REPLICA_UIDS = MAX_REPLICAS  #: uids set aside for one Agent
 UID_BLOCKS = 860  #: keeps every uid below 65,536, the range of a user namespace
 
 RESTRICTED_CONTAINER: Mapping[str, Any] = {
@@ -58,10 +65,8 @@ def replica_name(agent: str, ordinal: int) -> ReplicaName:
 
 def parse_ordinal(agent: str, name: str) -> int | None:
     """The ordinal in a replica's name, or None where it is not one of that Agent."""
-    prefix, _, digits = name.rpartition("-")
-    if prefix != agent or not digits.isascii() or not digits.isdigit() or str(int(digits)) != digits:
-        return None
-    return int(digits)
+    parsed = parse_replica_name(name)
+    return parsed[1] if parsed is not None and parsed[0] == agent else None
 
 
 def build_selector(agent: str) -> str:
@@ -183,7 +188,7 @@ def _build_mounts(replica: str) -> list[dict[str, Any]]:
 
 
 def _build_env(agent: Mapping[str, Any], ordinal: int, settings: PodSettings) -> list[dict[str, Any]]:
-    """HOME and TMPDIR (the root file system is read-only), the user's, then the reserved ones, which nobody overrides."""
+    """HOME and TMPDIR (the root file system is read-only), the user's own, then the reserved ones."""
     spec, name = agent["spec"], AgentName(agent["metadata"]["name"])
     parsed = parse_agent_spec(spec)
     reserved = {

@@ -20,13 +20,15 @@ def _is_false(value: Any) -> bool:
 
 
 def _is_confined(profile: Any) -> bool:
-    return isinstance(profile, Mapping) and profile.get("type") in ("RuntimeDefault", "Localhost")
+    return (
+        isinstance(profile, Mapping)
+        and profile.get("type") in ("RuntimeDefault", "Localhost")
+        and profile.keys() <= {"type", "localhostProfile"}
+    )
 
 
 def _drops_all(capabilities: Any) -> bool:
-    return (
-        isinstance(capabilities, Mapping) and not capabilities.get("add") and bool(capabilities.get("drop") == ["ALL"])
-    )
+    return bool(capabilities in ({"drop": ["ALL"]}, {"drop": ["ALL"], "add": []}))
 
 
 def _is_default(value: Any) -> bool:

@@ -2,8 +2,8 @@
 
 Owns the rule by which lists of a pod are merged: by the key that names their items where Kubernetes has one, appended
 without repetition where order and place do not matter, replaced otherwise. Pure; neither argument is changed.
-Invariant: merging twice is merging once. Directives (`$patch` and its like) and nulls are not understood: `pod_template` refuses
-them before anything gets here.
+Invariant: merging twice is merging once. Directives (`$patch` and its like) and nulls are not understood:
+`pod_template_shape` refuses them before anything gets here.
 """
 
 from __future__ import annotations
@@ -38,11 +38,15 @@ def build_merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str,
 def _merge_member(name: str, old: Any, new: Any) -> Any:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         return build_merged(old, new)
-    if isinstance(new, list) and name in ITEM_KEYS:
-        return _merge_items(name, old if isinstance(old, list) else [], new)
-    if isinstance(new, list) and name in APPENDED:
-        return _append_new(old if isinstance(old, list) else [], new)
+    if name in ITEM_KEYS and isinstance(old, list) and isinstance(new, list) and _have_keys(ITEM_KEYS[name], old, new):
+        return _merge_items(name, old, new)
+    if name in APPENDED and isinstance(old, list) and isinstance(new, list):
+        return _append_new(old, new)
     return copy.deepcopy(new)
+
+
+def _have_keys(key: str, *lists: list[Any]) -> bool:
+    return all(isinstance(item, Mapping) and isinstance(item.get(key), str | int) for items in lists for item in items)
 
 
 def _merge_items(name: str, old: list[Any], new: list[Any]) -> list[Any]:
@@ -50,9 +54,8 @@ def _merge_items(name: str, old: list[Any], new: list[Any]) -> list[Any]:
     key = ITEM_KEYS[name]
     items: dict[Any, Any] = {item[key]: item for item in old}
     for item in new:
-        known = items.get(item[key], {})
-        is_whole = name in REPLACED_ITEMS
-        items[item[key]] = build_merged({} if is_whole else known, item)
+        known = {} if name in REPLACED_ITEMS else items.get(item[key], {})
+        items[item[key]] = build_merged(known, item)
     return list(items.values())
 
 
