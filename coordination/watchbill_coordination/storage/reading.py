@@ -48,7 +48,7 @@ class SegmentWalk:
     """One walk over one segment, from `position` on, which it moves.
 
     After `groups` has ended, `end` is the offset behind the last complete group, `sha256` the digest of the bytes
-    before it, and `damage` says what is wrong at `damage_offset`, or is empty.
+    before it, and `damage` says what is wrong at `damage_offset`, where `damage_seq` was expected, or is empty.
     """
 
     def __init__(self, link: Link, position: Position, load: LoadBlob | None) -> None:
@@ -57,6 +57,7 @@ class SegmentWalk:
         self.end = 0
         self.damage = ""
         self.damage_offset = 0
+        self.damage_seq = 0
         self._load = load
         self._digest = hashlib.sha256()
 
@@ -94,7 +95,7 @@ class SegmentWalk:
                 record = self._verify(line, seq, h)
                 _check_group(records, record)
             except CorruptRecord as error:
-                self.damage, self.damage_offset = str(error), offset
+                self.damage, self.damage_offset, self.damage_seq = str(error), offset, seq + 1
                 return None
             lines.append(line)
             records.append(record)
@@ -130,8 +131,8 @@ def load_sealed(walk: SegmentWalk) -> Iterator[list[Record]]:
     if walk.end == link.sealed_bytes and walk.sha256 == link.sealed_sha256:
         return
     reason = walk.damage or f"ends after {walk.end} bytes; {link.sealed_bytes} were sealed"
-    offset = walk.damage_offset if walk.damage else walk.end
-    raise LogCorrupt(reason, file=link.segment.path, offset=offset, seq=walk.position.seq + 1)
+    offset, seq = (walk.damage_offset, walk.damage_seq) if walk.damage else (walk.end, walk.position.seq + 1)
+    raise LogCorrupt(reason, file=link.segment.path, offset=offset, seq=seq)
 
 
 def load_records(layout: Layout) -> Iterator[Record]:

@@ -107,7 +107,7 @@ def _check_tail(walk: SegmentWalk, tail: Tail | None, head: Head | None) -> None
             reason = f"{reason}: {walk.damage}"
         raise AcknowledgedLost(reason, file=path, offset=offset, seq=seq)
     if tail is not None and walk.damage and _has_record(tail.content, walk.damage_offset - tail.offset):
-        raise LogCorrupt(f"{walk.damage}; whole records follow", file=path, offset=offset, seq=seq)
+        raise LogCorrupt(f"{walk.damage}; whole records follow", file=path, offset=offset, seq=walk.damage_seq)
 
 
 def _has_record(content: bytes, start: int) -> bool:
