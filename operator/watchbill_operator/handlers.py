@@ -24,7 +24,7 @@ Observe = Callable[[Observation], None]
 Handler = Callable[..., Awaitable[None]]
 
 
-def build_registry(observe: Observe, kubeconfig: Path | None, on_startup: Callable[[], None]) -> kopf.OperatorRegistry:
+def build_registry(observe: Observe, kubeconfig: Path | None) -> kopf.OperatorRegistry:
     """All handlers, each handing what it sees to `observe`."""
     registry = kopf.OperatorRegistry()
     for kind, selector in (
@@ -35,13 +35,9 @@ def build_registry(observe: Observe, kubeconfig: Path | None, on_startup: Callab
     ):
         kopf.on.event(*selector, id=f"observe-{kind.lower()}", registry=registry)(_handler(kind, observe))
 
-    async def started(**_: Any) -> None:
-        on_startup()
-
     async def login(**_: Any) -> kopf.ConnectionInfo:
         return build_connection(pykube.KubeConfig.from_file(str(kubeconfig)))
 
-    kopf.on.startup(registry=registry)(started)
     if kubeconfig is None:
         kopf.on.login(registry=registry)(kopf.login_with_service_account)
     else:

@@ -48,6 +48,10 @@ class OtherLogError(Exception):
     """The volume's log is not the one that the Lease names."""
 
 
+class WatchEndedError(Exception):
+    """Nothing is watched any more: start anew."""
+
+
 class Process:
     """One operator process."""
 
@@ -70,7 +74,7 @@ class Process:
         Raises:
             StorageFault, LeaseLostError, OtherLogError, ApiError, OSError: what ended it.
         """
-        self.watch_signals()
+        self._watch_signals()
         self._address = await self._server.start(self._config.http_host, self._config.http_port)
         try:
             self._tell("waiting")
@@ -85,8 +89,8 @@ class Process:
             await self._server.stop()
             self._api.close()
 
-    def watch_signals(self) -> None:
-        """Take SIGTERM and SIGINT as the wish to stop; again when kopf has started, since it takes them for itself."""
+    def _watch_signals(self) -> None:
+        """Take SIGTERM and SIGINT as the wish to stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -136,14 +140,8 @@ class Process:
 
     async def _work(self, leader: Leader, epoch: int) -> None:
         """Run the leader and kopf until one of them ends."""
-        registry = build_registry(leader.observe, self._config.kubeconfig, self.watch_signals)
         running = asyncio.create_task(leader.run(), name="leader")
-        watching = asyncio.create_task(
-            kopf.operator(
-                registry=registry, settings=build_settings(), standalone=True, namespaces=[self._config.namespace]
-            ),
-            name="kopf",
-        )
+        watching = asyncio.create_task(self._watch(leader), name="kopf")
         logger.info("leading", extra={"epoch": epoch})
         self._health.waiting_for = ""
         self._tell("leading", epoch=epoch)
@@ -160,6 +158,19 @@ class Process:
             await asyncio.wait([watching], timeout=KOPF_STOP_SECONDS)
         await _settled(running)
         await _settled(watching)
+
+    async def _watch(self, leader: Leader) -> None:
+        """Run kopf until cancelled. It takes the signals for itself when it spawns its tasks, and ends with them."""
+        ignored = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=build_registry(leader.observe, self._config.kubeconfig),
+            settings=build_settings(),
+            standalone=True,
+            namespaces=[self._config.namespace],
+        )
+        self._watch_signals()
+        await kopf.run_tasks(tasks, ignored=ignored)
+        raise WatchEndedError("kopf ended by itself")
 
     def _check_log(self, lease: LeaseView) -> None:
         """Whether the volume has the log that the Lease names. Raises OtherLogError."""
