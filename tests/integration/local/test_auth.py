@@ -1,0 +1,77 @@
+"""Who is let in: the token, the Host header, the Origin header."""
+
+from __future__ import annotations
+
+import subprocess
+import urllib.request
+from urllib.error import URLError
+
+import pytest
+from support.api_server import ApiServer
+
+NAMESPACES = "/api/v1/namespaces"
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer wrong", "Bearer ", "Basic d2F0Y2hiaWxsOndyb25n", "Bearer \u00e9".encode().decode("latin-1")],
+)
+def test_who_has_not_the_token_is_refused(server: ApiServer, authorization: str) -> None:
+    """401 with a Status, which clients understand."""
+    reply = server.call("GET", NAMESPACES, headers={"Authorization": authorization})
+
+    assert reply.status == 401
+    assert (reply.obj["kind"], reply.obj["reason"]) == ("Status", "Unauthorized")
+
+
+@pytest.mark.parametrize("path", ["/api", "/apis", "/version", "/openapi/v2", "/nowhere", "/"])
+def test_nothing_but_health_is_told_without_the_token(server: ApiServer, path: str) -> None:
+    """Not even which version runs here."""
+    assert server.call("GET", path, headers={"Authorization": ""}).status == 401
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz"])
+def test_health_is_free(server: ApiServer, path: str) -> None:
+    """A prober needs no token and learns nothing but that the server lives."""
+    reply = server.call("GET", path, headers={"Authorization": ""})
+
+    assert (reply.status, reply.text) == (200, "ok")
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:443", "127.0.0.1.evil.example", "10.0.0.1", "[fe80::1]:80"]
+)
+def test_a_foreign_host_is_refused_even_with_the_token(server: ApiServer, host: str) -> None:
+    """403: a name that was made to point here (DNS rebinding) is not this server's."""
+    reply = server.call("GET", NAMESPACES, headers={"Host": host})
+
+    assert (reply.status, reply.obj["reason"]) == (403, "Forbidden")
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:6443", "127.0.0.1", "[::1]:6443", "LOCALHOST:1"])
+def test_a_loopback_name_is_served_on_any_port(server: ApiServer, host: str) -> None:
+    """A forwarded port is still this machine's."""
+    assert server.call("GET", NAMESPACES, headers={"Host": host}).status == 200
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:8080", "http://127.0.0.1"])
+@pytest.mark.parametrize("path", [NAMESPACES, "/healthz"])
+def test_any_origin_is_refused(server: ApiServer, origin: str, path: str) -> None:
+    """403: no web page has business here, whatever it says it is."""
+    assert server.call("GET", path, headers={"Origin": origin}).status == 403
+
+
+def test_a_client_without_the_authority_does_not_trust_the_server(server: ApiServer) -> None:
+    """The certificate is good for holders of the kubeconfig alone."""
+    with pytest.raises(URLError, match="certificate verify failed"):
+        urllib.request.urlopen(server.cluster["server"] + "/healthz", timeout=5)
+
+
+def test_neither_token_nor_key_is_in_the_log_or_the_command_line(server: ApiServer) -> None:
+    """Other users of the machine can read command lines, and logs are pasted into reports."""
+    assert server.process is not None
+    listed = subprocess.run(
+        ["ps", "-o", "args=", "-p", str(server.process.pid)], capture_output=True, text=True, check=True
+    )
+
+    assert server.token not in server.log + listed.stdout
