@@ -8,7 +8,6 @@ fenced. Where only derived files are wrong the log is not appended to, so that t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ from watchbill_coordination.storage.head import Head, HeadFile
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.segments import name_active
 from watchbill_coordination.storage.verify import Finding
-from watchbill_coordination.storage.writer_lock import Writer, acquire_lock
+from watchbill_coordination.storage.writer import Writer
 
 _DERIVED = ("Missing", "Damaged", "Differs", "Ahead")
 
@@ -120,9 +119,8 @@ def _repair_log(layout: Layout, holder: Holder, *, accept_loss: bool) -> None:
 
 def _repair_derived(layout: Layout, holder: Holder) -> None:
     """Write head, name and projections as of the log's end; the log itself stays as it is."""
-    lock = acquire_lock(layout, is_exclusive=True)
+    claim = acquire_epoch(layout, holder)
     try:
-        acquire_epoch(layout, holder)
         report = verify(layout)
         recovered = report.log.recovered
         if recovered is None or recovered.segment is None:
@@ -134,4 +132,4 @@ def _repair_derived(layout: Layout, holder: Holder) -> None:
             head.sync()
         Projector(layout).write(report.state, report.watermark, with_queue=True)
     finally:
-        os.close(lock)
+        claim.release()

@@ -9,6 +9,7 @@ acknowledged is read by the successor. No clock is involved. Never decides who s
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -42,16 +43,7 @@ class Holder:
 def load_own_holder(name: str, pod_uid: str = "") -> Holder:
     """Describe this process."""
     pid = os.getpid()
-    return Holder(name, socket.gethostname(), _load_boot_id(), pid, _load_start_time(pid), pod_uid)
-
-
-def is_alive(holder: Holder) -> bool | None:
-    """Whether that process still runs; None where it cannot be told from here, because it ran on another host."""
-    if holder.host != socket.gethostname():
-        return None
-    if holder.boot_id != _load_boot_id():
-        return False
-    return _load_start_time(holder.pid) == holder.start_time != 0
+    return Holder(name, socket.gethostname(), load_boot_id(), pid, load_start_time(pid), pod_uid)
 
 
 def load_highest_epoch(layout: Layout) -> int:
@@ -71,23 +63,55 @@ def load_holder(layout: Layout, epoch: int) -> Holder | None:
         return None
 
 
-def acquire_epoch(layout: Layout, holder: Holder, floor: int = 0) -> int:
-    """Claim max(highest on the volume, floor) + 1 and return it; durable when it returns.
+def load_boot_id() -> str:
+    """Return the id of the kernel's present life; empty where it cannot be read."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def load_start_time(pid: int) -> int:
+    """Return when a process began, in clock ticks after boot; 0 if there is none of that number."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An epoch of ours. Its file stays locked until `release`, so that others on this host can see that we live."""
+
+    epoch: int
+    fd: int
+
+    def release(self) -> None:
+        """Let the lock go. The epoch stays ours for ever."""
+        os.close(self.fd)
+
+
+def acquire_epoch(layout: Layout, holder: Holder, floor: int = 0) -> Claim:
+    """Claim max(highest on the volume, floor) + 1; durable when it returns.
 
     `floor` is the highest epoch known from elsewhere (Lease, status of objects). Raises Fenced if others were faster
     MAX_CLAIMS times, StorageFault where the volume refuses hard links.
     """
     make_directories(layout.epochs)
     claim = layout.epochs / f".claim-{uuid.uuid4().hex}"
-    _write_synced(claim, json.dumps(asdict(holder), sort_keys=True).encode() + b"\n")
+    fd = _write_claim(claim, json.dumps(asdict(holder), sort_keys=True).encode() + b"\n")
     try:
         for _ in range(MAX_CLAIMS):
             epoch = max(load_highest_epoch(layout), floor) + 1
             if _link_claim(claim, layout.epochs / str(epoch)):
                 sync_directory(layout.epochs)
                 _remove_old(layout, epoch)
-                return epoch
+                return Claim(epoch, fd)
         raise Fenced(f"{layout.epochs}: other processes claimed {MAX_CLAIMS} epochs meanwhile")
+    except BaseException:
+        os.close(fd)
+        raise
     finally:
         os.unlink(claim)
 
@@ -121,26 +145,15 @@ def _remove_old(layout: Layout, epoch: int) -> None:
                 os.unlink(layout.epochs / name)
 
 
-def _write_synced(path: Path, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+def _write_claim(path: Path, content: bytes) -> int:
+    """Write and sync the file, lock it where locks are supported, and return its descriptor."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         write_all(fd, content, 0)
         os.fsync(fd)
-    finally:
+    except OSError:
         os.close(fd)
-
-
-def _load_boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _load_start_time(pid: int) -> int:
-    """Field 22 of /proc/<pid>/stat; 0 if there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[19])
+        raise
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd

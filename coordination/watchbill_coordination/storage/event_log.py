@@ -21,13 +21,13 @@ from watchbill_coordination.codec.records import compute_genesis, encode, encode
 from watchbill_coordination.core.events import Event, LogOpened, LogSealed, Recorded, SegmentOpened
 from watchbill_coordination.storage.atomic import TEMPORARY, make_directories, write_all
 from watchbill_coordination.storage.blobs import store_blob
-from watchbill_coordination.storage.epochs import Holder, acquire_epoch, check_fence
+from watchbill_coordination.storage.epochs import Claim, Holder, acquire_epoch, check_fence
 from watchbill_coordination.storage.faults import LogPoisoned, StorageFault, VolumeFull
 from watchbill_coordination.storage.head import Head, HeadFile
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.recovery import Recovered, quarantine_tail, recover
 from watchbill_coordination.storage.segments import Segment, publish_segment
-from watchbill_coordination.storage.writer_lock import acquire_lock
+from watchbill_coordination.storage.writer import check_no_writer
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  #: soft if they come from the write, before the sync
 
@@ -59,9 +59,9 @@ class CommitTimes:
 class EventLog:
     """The log, open for one writer. Made by `open`."""
 
-    def __init__(self, layout: Layout, lock_fd: int) -> None:
+    def __init__(self, layout: Layout, claim: Claim) -> None:
         self.layout = layout
-        self.epoch = 0
+        self.epoch = claim.epoch
         self.log_id = ""
         self.seq = 0  #: of the newest record, committed or not
         self.committed_seq = 0
@@ -75,7 +75,7 @@ class EventLog:
         self._lines: list[bytes] = []
         self._blobs: list[bytes] = []
         self._poison = ""
-        self._lock_fd = lock_fd
+        self._claim: Claim | None = claim
         self._head: HeadFile | None = None
 
     @classmethod
@@ -86,10 +86,10 @@ class EventLog:
         the claim of the epoch.
         """
         make_directories(layout.orchestration, layout.segments, layout.epochs)
-        lock_fd = acquire_lock(layout, is_exclusive=opening.is_exclusive)
-        log = cls(layout, lock_fd)
+        if opening.is_exclusive:
+            check_no_writer(layout)
+        log = cls(layout, acquire_epoch(layout, opening.holder, opening.floor_epoch))
         try:
-            log.epoch = acquire_epoch(layout, opening.holder, opening.floor_epoch)
             recovered = recover(layout, lambda record: visit(record.recorded), accept_loss=opening.accept_loss)
             for recorded in log._begin_segment(recovered, opening.holder):
                 visit(recorded)
@@ -264,9 +264,10 @@ class EventLog:
         return LogPoisoned(f"{self.layout.active}: {self._poison}")
 
     def _release(self) -> None:
-        for fd in (self._fd, self._lock_fd):
-            if fd >= 0:
-                os.close(fd)
+        if self._fd >= 0:
+            os.close(self._fd)
         if self._head is not None:
             self._head.close()
-        self._fd, self._lock_fd, self._head = -1, -1, None
+        if self._claim is not None:
+            self._claim.release()
+        self._fd, self._head, self._claim = -1, None, None

@@ -20,7 +20,7 @@ from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import Position
 from watchbill_coordination.storage.recovery import Recovered, Visit, recover
 from watchbill_coordination.storage.segments import Link, load_active, load_chain, load_segments
-from watchbill_coordination.storage.writer_lock import Writer, load_writer
+from watchbill_coordination.storage.writer import Writer, load_writer
 
 
 @dataclass(frozen=True, slots=True)

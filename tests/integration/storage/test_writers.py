@@ -15,7 +15,6 @@ from watchbill_coordination.storage.epochs import (
     KEPT_EPOCHS,
     Holder,
     acquire_epoch,
-    is_alive,
     load_highest_epoch,
     load_holder,
     load_own_holder,
@@ -24,6 +23,7 @@ from watchbill_coordination.storage.faults import Fenced, LogPoisoned, WriterAli
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
 from watchbill_coordination.storage.verify import verify_log
+from watchbill_coordination.storage.writer import is_alive, load_writer
 
 CHATTERBOX = """
 import sys
@@ -90,15 +90,15 @@ def test_a_stale_claimant_that_publishes_late_takes_nothing_away(tmp_path: Path)
 
 def test_an_epoch_goes_on_from_what_is_known_elsewhere(tmp_path: Path) -> None:
     """A volume that lost its epochs never hands out a lower one than the objects' status carries."""
-    assert acquire_epoch(Layout(tmp_path), HOLDER, floor=41) == 42
-    assert acquire_epoch(Layout(tmp_path), HOLDER, floor=7) == 43
+    assert acquire_epoch(Layout(tmp_path), HOLDER, floor=41).epoch == 42
+    assert acquire_epoch(Layout(tmp_path), HOLDER, floor=7).epoch == 43
 
 
 def test_an_epoch_has_one_owner(tmp_path: Path) -> None:
     """Many claim at once, and no two get the same number."""
     layout = Layout(tmp_path)
     claimed: list[int] = []
-    threads = [threading.Thread(target=lambda: claimed.append(acquire_epoch(layout, HOLDER))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: claimed.append(acquire_epoch(layout, HOLDER).epoch)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -111,7 +111,7 @@ def test_old_claims_are_removed(tmp_path: Path) -> None:
     """The folder stays small enough to be listed after each sync."""
     layout = Layout(tmp_path)
     for _ in range(KEPT_EPOCHS + 5):
-        acquire_epoch(layout, HOLDER)
+        acquire_epoch(layout, HOLDER).release()
 
     assert len(list(layout.epochs.iterdir())) == KEPT_EPOCHS
     assert load_highest_epoch(layout) == KEPT_EPOCHS + 5
@@ -122,7 +122,7 @@ def test_a_claim_says_whose_it_is(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     holder = load_own_holder("operator", pod_uid="pod-1")
 
-    assert load_holder(layout, acquire_epoch(layout, holder)) == holder
+    assert load_holder(layout, acquire_epoch(layout, holder).epoch) == holder
     assert is_alive(holder) is True
 
 
@@ -141,6 +141,20 @@ def test_who_asks_to_be_alone_is_told_who_is_there(tmp_path: Path) -> None:
 
     with pytest.raises(WriterAlive, match=r"test \(process \d+ on"):
         open_log(tmp_path, is_exclusive=True)
+
+
+def test_a_writer_lives_until_it_lets_go(tmp_path: Path) -> None:
+    """Its process may go on, and a deposed one may still be there: what counts is the highest claim."""
+    layout = Layout(tmp_path)
+    first, second = open_log(tmp_path), open_log(tmp_path)
+    first.abandon()
+    living = load_writer(layout)
+    second.abandon()
+    gone = load_writer(layout)
+
+    assert living is not None
+    assert gone is not None
+    assert (living.epoch, living.is_alive, gone.epoch, gone.is_alive) == (2, True, 2, False)
 
 
 def test_every_epoch_has_a_segment_of_its_own(tmp_path: Path) -> None:
