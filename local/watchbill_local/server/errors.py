@@ -76,7 +76,7 @@ class ApiError(Exception):
             "reason": self.reason,
             "code": self.code,
         }
-        if self.details:
+        if self.details is not None:
             status["details"] = self.details
         return status
 
@@ -142,8 +142,6 @@ def invalid(on: Named, name: str, causes: Sequence[Cause]) -> ApiError:
     return ApiError(422, "Invalid", f'{on.qualified_kind} "{name}" is invalid: {text}', details)
 
 
-def unprocessable(message: str) -> ApiError:
-    """422 for a patch that is well formed and does not apply (a failing `test` too)."""
-    causes = [{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]
-    text = "the server rejected our request due to an error in our request"
-    return ApiError(422, "Invalid", text, {"causes": causes})
+def unprocessable() -> ApiError:
+    """422 for a JSON patch that is well formed and does not apply (a failing `test` too); upstream tells no more."""
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from watchbill_local.server.errors import bad_request, unprocessable
-from watchbill_local.server.values import copy_value
+from watchbill_local.server.values import copy_value, format_json
 
 
 def apply_merge_patch(target: Any, patch: Any) -> Any:
@@ -47,18 +47,18 @@ def _apply_operation(document: Any, operation: dict[str, Any]) -> Any:
         return _change(document, pointer, "add", value)
     if kind == "test":
         if not _is_equal_at(document, pointer, operation.get("value")):
-            raise unprocessable(f"testing path {operation.get('path')} failed")
+            raise unprocessable()
         return document
     if kind in ("add", "remove", "replace"):
         return _change(document, pointer, kind, copy_value(operation.get("value")))
-    raise bad_request(f"error decoding patch: unexpected operation kind: {kind}")
+    raise unprocessable()
 
 
 def _parse_pointer(text: Any) -> list[str]:
     if text == "":
         return []
     if not isinstance(text, str) or not text.startswith("/"):
-        raise unprocessable(f"missing or malformed path: {text!r}")
+        raise unprocessable()
     return [part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/")]
 
 
@@ -69,7 +69,7 @@ def _find(document: Any, pointer: list[str]) -> Any:
         elif isinstance(document, list) and part.isdecimal() and int(part) < len(document):
             document = document[int(part)]
         else:
-            raise unprocessable(f"operation does not apply: doc is missing path: /{'/'.join(pointer)}: missing value")
+            raise unprocessable()
     return document
 
 
@@ -78,7 +78,7 @@ def _is_equal_at(document: Any, pointer: list[str], wanted: Any) -> bool:
     parent = _find(document, pointer[:-1]) if pointer else None
     if isinstance(parent, dict) and pointer[-1] not in parent:
         return wanted is None
-    return bool(_find(document, pointer) == wanted)
+    return format_json(_find(document, pointer)) == format_json(wanted)
 
 
 def _change(document: Any, pointer: list[str], kind: str, value: Any) -> Any:
@@ -89,13 +89,13 @@ def _change(document: Any, pointer: list[str], kind: str, value: Any) -> Any:
     if isinstance(parent, list):
         _change_item(parent, key, kind, value)
     elif not isinstance(parent, dict):
-        raise unprocessable(f"{kind} operation does not apply: /{'/'.join(pointer)} has no container")
+        raise unprocessable()
     elif kind == "add" or (kind == "replace" and key in parent):
         parent[key] = value
     elif kind == "remove" and key in parent:
         del parent[key]
     else:
-        raise unprocessable(f"{kind} operation does not apply: doc is missing key: /{'/'.join(pointer)}: missing value")
+        raise unprocessable()
     return document
 
 
@@ -108,4 +108,4 @@ def _change_item(items: list[Any], key: str, kind: str, value: Any) -> None:
     elif kind == "replace" and 0 <= index < len(items):
         items[index] = value
     else:
-        raise unprocessable(f"{kind} operation does not apply: Unable to access invalid index: {key}")
+        raise unprocessable()

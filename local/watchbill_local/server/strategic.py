@@ -28,11 +28,12 @@ MERGE_KEYS = {
     "conditions": "type",
     "addresses": "type",
     "topologySpreadConstraints": "topologyKey",
-    "taints": "key",
+    "resourceClaimStatuses": "name",
+    "allocatedResourcesStatus": "name",
     "resourceClaims": "name",
     "schedulingGates": "name",
 }
-PRIMITIVE_SETS = {"finalizers"}
+PRIMITIVE_SETS = {"finalizers", "podCIDRs"}
 _ORDER, _DELETE_FROM = "$setElementOrder/", "$deleteFromPrimitiveList/"
 _REMOVED: Any = object()
 

@@ -51,8 +51,11 @@ def name_go_type(value: Any) -> str:
 
 
 def format_json(value: Any) -> str:
-    """Return compact JSON, characters beyond ASCII as they are, as messages show values."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    """Return compact JSON with sorted keys and characters beyond ASCII as they are, as Go shows values.
+
+    Equal values have equal texts, and values of different types (1 and true) have not.
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
 
 
 def child_path(parent: str, key: str) -> str:
