@@ -203,7 +203,7 @@ class Fleet:
 
     def _refused(self, name: AgentName, replica: ReplicaName, sentence: str) -> None:
         """Remember that a pod could not be made, so that the next try waits, and say so."""
-        self._failures = evolve_refused(self._failures, replica, time.time())
+        self._failures = evolve_refused(self._failures, replica, time.time(), sentence)
         self._wiring.reported(name, Finding("PodNotCreated", sentence))
 
     def _later(self, name: AgentName) -> None:

@@ -51,6 +51,8 @@ def evolve_failures(failures: PodFailures, observed: Iterable[PodView], now: flo
         if pod.has_ended and (former is None or former.pod_uid != pod.uid):
             is_fresh = former is None or now - pod.created_at >= HEALTHY_SECONDS
             known[pod.name] = Failure(pod.uid, 1 if is_fresh or former is None else former.count + 1, now)
+        elif former is not None and not former.pod_uid:
+            del known[pod.name]  # it could be made after all
     return failures if known == failures.by_replica else PodFailures(known)
 
 
