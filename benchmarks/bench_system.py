@@ -61,7 +61,7 @@ class BenchSystem:
     def metrics(self) -> str:
         """The operator's metrics page."""
         status = json.loads((self.home / "run" / "operator-status.json").read_text())
-        address = status["address"]
+        address = status["http"]
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
             return str(answer.read().decode())
 
