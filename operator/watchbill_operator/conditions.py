@@ -55,7 +55,13 @@ def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:
 
 
 def build_sentence(text: str) -> str:
-    """The text with a capital at its start, unless a field's name stands there, and a full stop at its end."""
+    """The text with a capital at its start, unless a field's name stands there, and a full stop at its end.
+
+    Text of several lines, such as the end of a program's output, stays as it is.
+    """
+    text = text.strip()
+    if not text or "\n" in text:
+        return text
     first = text.split(" ", 1)[0]
     started = text if "." in first else text[:1].upper() + text[1:]
     return started if started.endswith((".", "!", "?", "…")) else f"{started}."

@@ -82,9 +82,9 @@ def explain_task(state: State, task: TaskState, now: float) -> Finding:
         case Phase.SUCCEEDED:
             return Finding("Succeeded", _tell_success(task))
         case Phase.FAILED:
-            return Finding(task.reason or "Failed", task.message or "It failed without a message.")
+            return Finding(task.reason or "Failed", build_sentence(task.message or "It failed without a message."))
         case Phase.CANCELLED:
-            return Finding(task.reason or "Cancelled", task.message or "It was cancelled.")
+            return Finding(task.reason or "Cancelled", build_sentence(task.message or "It was cancelled."))
 
 
 def _explain_wait(state: State, task: TaskState, now: float) -> Finding:

@@ -1,0 +1,178 @@
+"""The status of Agents: counts, and conditions that say what to mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.deciding import Ledger, declare, start_pool, submit
+from support.operator_cases import a_pod, an_agent, container_status
+from watchbill_coordination.core.commands import LoseReplica
+from watchbill_coordination.core.specs import ReplicaName
+from watchbill_operator.agent_status import build_agent_status
+from watchbill_operator.conditions import Finding
+from watchbill_operator.observed_pods import PodView
+
+
+def declared(**spec: Any) -> Ledger:
+    """A log that knows the Agent, without any replica."""
+    ledger = Ledger()
+    ledger.do(declare(**spec))
+    return ledger
+
+
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    """One condition of it."""
+    return next(item for item in status["conditions"] if item["type"] == kind)
+
+
+def ready(agent: dict[str, Any], ledger: Ledger, *pods: PodView, findings: tuple[Finding, ...] = ()) -> dict[str, Any]:
+    """Its Ready condition."""
+    return condition(build_agent_status(agent, ledger.state, pods, findings), "Ready")
+
+
+def test_counts_are_those_of_log_and_pods() -> None:
+    """Two pods, two ready, one busy."""
+    ledger = start_pool("blue-0", "blue-1")
+    ledger.do(submit("t1"))
+    agent = an_agent(replicas=2)
+    status = build_agent_status(agent, ledger.state, [a_pod(agent, 0), a_pod(agent, 1)])
+
+    assert (status["replicas"], status["readyReplicas"], status["busyReplicas"]) == (2, 2, 1)
+    assert status["selector"] == "watchbill.dev/agent=blue"
+    assert condition(status, "Ready")["status"] == "True"
+
+
+def test_pods_of_somebody_else_are_not_counted() -> None:
+    """The owner's uid decides."""
+    foreign = a_pod(an_agent(uid="another"), 0)
+
+    assert build_agent_status(an_agent(), declared().state, [foreign])["replicas"] == 0
+
+
+def test_an_image_that_cannot_be_pulled_is_named() -> None:
+    """With the words of whoever tried."""
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    answer = ready(an_agent(), declared(), a_pod(an_agent(), 0, status=container_status(state=waiting)))
+
+    assert (answer["status"], answer["reason"]) == ("False", "ImageUnavailable")
+    assert "nowhere/agent:1" in answer["message"]
+    assert "no such image" in answer["message"]
+
+
+TROUBLES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "crash loop": (
+        container_status(
+            state={"waiting": {"reason": "CrashLoopBackOff"}},
+            lastState={"terminated": {"exitCode": 3, "message": "no inbox"}},
+        ),
+        "CrashLooping",
+        "exit code 3, no inbox",
+    ),
+    "missing secret": (
+        container_status(state={"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "k" missing'}}),
+        "ContainerNotCreated",
+        'secret "k" missing',
+    ),
+    "no node": (
+        {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes fit"}]},
+        "Unschedulable",
+        "0/3 nodes fit",
+    ),
+}
+
+
+@pytest.mark.parametrize(("status", "reason", "told"), TROUBLES.values(), ids=TROUBLES.keys())
+def test_a_pod_in_trouble_is_told_with_its_cause(status: dict[str, Any], reason: str, told: str) -> None:
+    """The person who reads the Agent need not look at its pods."""
+    answer = ready(an_agent(), declared(), a_pod(an_agent(), 0, status=status))
+
+    assert answer["reason"] == reason
+    assert told in answer["message"]
+    assert "blue-0" in answer["message"]
+
+
+def test_a_pod_that_only_starts_is_no_trouble() -> None:
+    """Pending without a reason is a matter of time."""
+    assert ready(an_agent(), declared(), a_pod(an_agent(), 0))["reason"] == "Starting"
+
+
+def test_too_many_replicas_are_bounded_with_a_sentence() -> None:
+    """10,000 were asked for."""
+    status = build_agent_status(an_agent(replicas=10_000), declared(replicas=10_000).state, [])
+    bounded = condition(status, "ReplicasBounded")
+
+    assert bounded["status"] == "True"
+    assert "10000" in bounded["message"]
+    assert "64" in bounded["message"]
+
+
+def test_an_ordinary_number_of_replicas_is_within_bounds() -> None:
+    """The condition is there, and False."""
+    status = build_agent_status(an_agent(), declared().state, [])
+
+    assert condition(status, "ReplicasBounded")["status"] == "False"
+
+
+def test_a_refused_template_is_told_with_all_that_is_wrong() -> None:
+    """TemplateAccepted names each finding; Ready points there."""
+    template = {"spec": {"hostNetwork": True, "serviceAccountName": "admin"}}
+    status = build_agent_status(an_agent(podTemplate=template), declared().state, [])
+    accepted = condition(status, "TemplateAccepted")
+
+    assert (accepted["status"], accepted["reason"]) == ("False", "HostAccessNotAllowed")
+    assert "hostNetwork" in accepted["message"]
+    assert "serviceAccountName" in accepted["message"]
+    assert condition(status, "Ready")["reason"] == "TemplateRefused"
+
+
+def test_a_suspended_agent_is_not_ready() -> None:
+    """It takes no tasks, however many replicas are there."""
+    ledger = start_pool("blue-0", suspend=True)
+
+    assert ready(an_agent(suspend=True), ledger)["reason"] == "Suspended"
+
+
+def test_no_replicas_wanted_is_ready() -> None:
+    """Scaled to zero on purpose."""
+    assert ready(an_agent(replicas=0), declared(replicas=0))["status"] == "True"
+
+
+def test_what_the_plan_found_is_told() -> None:
+    """A name that is taken, a quota."""
+    finding = Finding("NameTaken", "A pod called blue-0 exists.")
+
+    assert ready(an_agent(), declared(), findings=(finding,))["reason"] == "NameTaken"
+
+
+def test_a_level_is_a_condition_with_its_cause() -> None:
+    """None of three wanted replicas is there after the grace."""
+    ledger = start_pool("blue-0", "blue-1", "blue-2")
+    ledger.now += 61
+    for name in ("blue-0", "blue-1", "blue-2"):
+        lost = LoseReplica(agent=ReplicaName(name), incarnation=f"pod-of-{name}/1", reason="PodGone")
+        ledger.do(lost)
+    ledger.wait(16)
+    status = build_agent_status(an_agent(replicas=3), ledger.state, [])
+
+    assert status["level"] == "Critical"
+    assert condition(status, "Degraded")["status"] == "True"
+    assert condition(status, "Degraded")["lastTransitionTime"] == "1970-01-12T13:47:57Z"
+
+
+def test_transitions_have_the_logs_times() -> None:
+    """The last replica to become ready made the Agent ready."""
+    ledger = start_pool("blue-0")
+    built = ready(an_agent(), ledger, a_pod(an_agent(), 0))
+
+    assert built["lastTransitionTime"] == "1970-01-12T13:46:40Z"
+
+
+def test_a_status_is_the_same_whenever_it_is_built() -> None:
+    """From the same log and pods, byte for byte."""
+    ledger = start_pool("blue-0")
+    agent = an_agent()
+    before = build_agent_status(agent, ledger.state, [a_pod(agent, 0)])
+    ledger.now += 3600
+
+    assert build_agent_status(agent, ledger.state, [a_pod(agent, 0)]) == before
