@@ -124,6 +124,10 @@ def _add_reading(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         examples="  watchbill repair\n  watchbill repair --yes",
     )
     repair.add_argument("--yes", action="store_true", help="carry the plan out")
+    repair.add_argument("--accept-loss", action="store_true", help="go on without records that cannot be brought back")
+    repair.add_argument(
+        "--force", action="store_true", help="go on though a writer on another host cannot be ruled out"
+    )
     _add_output(repair)
 
 

@@ -1,0 +1,57 @@
+"""`watchbill repair`: make whole what can be made whole.
+
+Owns the talk about it: by default the plan alone, with `--yes` its execution. Refuses while an operator is live, and
+names it. Deletes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+
+from watchbill_coordination.coordinator.repair import Repaired, repair
+from watchbill_coordination.storage.epochs import load_own_holder
+from watchbill_coordination.storage.faults import LogCorrupt, StorageFault
+from watchbill_coordination.storage.layout import Layout
+
+from watchbill_cli.home import Refused, default_home, volume_root
+from watchbill_cli.verify import exit_code, render
+
+
+def run_repair(arguments: Namespace) -> int:
+    """Plan, carry out if asked to, and say what is left. Exit code as of `verify` afterwards."""
+    layout = Layout(volume_root(default_home()))
+    try:
+        repaired = repair(
+            layout,
+            load_own_holder("watchbill repair"),
+            dry_run=not arguments.yes,
+            accept_loss=arguments.accept_loss,
+            force=arguments.force,
+        )
+    except LogCorrupt as error:
+        print(f"watchbill: only a person can mend this: {error}", file=sys.stderr)
+        return 65
+    except StorageFault as error:
+        raise Refused(str(error)) from error
+    print(to_json(repaired) if arguments.output == "json" else to_text(repaired))
+    return exit_code(repaired.report)
+
+
+def to_text(repaired: Repaired) -> str:
+    """A line a step, and what `verify` says now."""
+    if not repaired.steps:
+        return f"nothing to repair; {render(repaired.report)}"
+    said = "done" if repaired.is_done else "would"
+    lines = [f"{said} {step.kind}: {step.file}{': ' if step.file else ''}{step.message}" for step in repaired.steps]
+    if repaired.is_done:
+        return "\n".join([*lines, render(repaired.report)])
+    return "\n".join([*lines, "nothing was changed; `watchbill repair --yes` carries it out"])
+
+
+def to_json(repaired: Repaired) -> str:
+    """The same for a script."""
+    steps = [asdict(step) for step in repaired.steps]
+    return json.dumps({"done": repaired.is_done, "whole": repaired.report.is_whole, "steps": steps}, indent=1)
