@@ -16,6 +16,7 @@ from watchbill_local.server.errors import ApiError, Cause, bad_request, build_de
 from watchbill_local.server.metadata import check_metadata
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Ident
+from watchbill_local.server.typed_fields import decode_fields
 from watchbill_local.server.values import Obj, copy_value
 
 #: Metadata that clients cannot set: dropped at create, kept as it is at update.
@@ -150,6 +151,7 @@ def combine(write: Write, old: Obj, new: Obj) -> Obj:
 def admit(write: Write, obj: Obj, old: Obj | None, now: str) -> None:
     """Prune, fill in defaults and validate `obj` in place. Raises a 400 or 422."""
     resource = write.resource
+    decode_fields(resource, obj)
     causes = check_metadata(resource, obj["metadata"])
     if resource.schema:
         _report_unknown(write, resource.schema.normalise(obj))

@@ -75,12 +75,12 @@ class Objects:
         write.name = self._choose_name(write, obj["metadata"])
         now = now_iso()
         prepare_create(write, obj, uid=str(uuid.uuid4()), now=now)
-        if resource.key == DEFINITIONS:
-            finalizers = obj["metadata"].get("finalizers") or []
-            obj["metadata"]["finalizers"] = list(dict.fromkeys([*finalizers, CRD_FINALIZER]))
         admit(write, obj, None, now)
         if self.store.get(write.ident):
             raise already_exists(resource, write.name)
+        if resource.key == DEFINITIONS:
+            finalizers = obj["metadata"].get("finalizers") or []
+            obj["metadata"]["finalizers"] = list(dict.fromkeys([*finalizers, CRD_FINALIZER]))
         if resource.key == PODS:
             self._check_service_account(write, obj)
         obj = resource.to_storage(obj) if resource.to_storage else obj
