@@ -34,7 +34,6 @@ from watchbill_agent.runners import Order, StopRequest
 
 READ_BYTES = 64 * 1024  #: taken from a pipe at once, so that one loud program does not hold up the others
 DRAIN_READS = 64  #: after the end: a pipe holds no more than that
-SWEEP_SECONDS = 0.002  #: between two looks for processes that were left behind
 DEADLINE = "DeadlineExceeded"
 
 logger = logging.getLogger(__name__)
@@ -115,14 +114,14 @@ class CommandRunner:
     async def _sweep(self, leader: int, order: Order) -> None:
         """End what the program left behind in other sessions."""
         self._leaders.discard(leader)
-        marker = f"WATCHBILL_RESULT={order.environment.get('WATCHBILL_RESULT', '')}".encode()
-        rounds = int(process_group.END_SECONDS / SWEEP_SECONDS)
+        mark = os.fsencode(f"WATCHBILL_RESULT={order.directory}/")
+        rounds = int(process_group.END_SECONDS / process_group.LOOK_SECONDS)
         for _ in range(rounds):
-            strays = process_group.find_strays(self._leaders, marker)
+            strays = process_group.find_strays(self._leaders, mark)
             if not strays:
                 return
             process_group.kill(strays, signal.SIGKILL)
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(process_group.LOOK_SECONDS)
         logger.error("processes of %s do not end", order.directory)
 
     def _judge(self, order: Order, code: int | None, why: str, output: Capture, errors: Capture) -> Outcome:

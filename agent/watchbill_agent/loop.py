@@ -58,7 +58,7 @@ class AgentLoop:
         self._observed: deque[Observation] = deque()
         self._stops: dict[Key, StopRequest] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # attempts, and writing that waits for the disk
-        self._leaving = False
+        self._last_words: list[Message] | None = None  # said when all else is written
 
     def observe(self, observation: Observation) -> None:
         """Take an observation from outside, such as a signal."""
@@ -75,7 +75,7 @@ class AgentLoop:
             while True:
                 self._bell.was_useful(bool(self._observed) or bool(self._life.attempts))
                 await self._act()
-                if self._leaving:
+                if self._last_words is not None:
                     break
                 await self._bell.wait()
                 self._look()
@@ -83,6 +83,7 @@ class AgentLoop:
             self._bell.close()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._send(self._last_words, sync=True)
 
     def _look(self) -> None:
         """Turn new inbox files into observations."""
@@ -95,12 +96,12 @@ class AgentLoop:
         while self._observed:
             for effect in self._life.observe(self._observed.popleft()):
                 self._perform(effect, answers)
-        if not answers:
-            return
-        await asyncio.sleep(0)  # programs start before their acceptance is written
-        if any(isinstance(message, Finished) for message in answers) or self._leaving:
-            self._spawn(self._report(answers))
-        else:
+        if self._last_words is not None:
+            self._last_words = answers
+        elif any(isinstance(message, Finished) for message in answers):
+            self._spawn(self._send(answers, sync=True))
+        elif answers:
+            await asyncio.sleep(0)  # programs start before their acceptance is written
             await self._send(answers, sync=False)
 
     def _perform(self, effect: Effect, answers: list[Message]) -> None:
@@ -120,7 +121,7 @@ class AgentLoop:
             case StartDrainClock(seconds):
                 asyncio.get_running_loop().call_later(max(seconds, 0.0), self.observe, DrainOverdue())
             case Exit():
-                self._leaving = True
+                self._last_words = []
 
     async def _run_attempt(self, assign: Assign, stop: StopRequest) -> None:
         """Run one attempt; its end is an observation."""
@@ -136,26 +137,26 @@ class AgentLoop:
         del self._stops[key]
         self.observe(AttemptEnded(key, outcome))
 
-    async def _report(self, answers: Sequence[Message]) -> None:
-        """Write answers that must outlive a power cut, their results before them."""
-        for message in answers:
-            if isinstance(message, Finished):
-                await asyncio.to_thread(sync_result, self._settings, message.task, message.attempt)
-        await self._send(answers, sync=True)
-
     async def _send(self, answers: Sequence[Message], *, sync: bool) -> None:
         """Write an outbox file; a full volume is waited for, since an answer must not be lost."""
         read = self._inbox.read
         while True:
             try:
                 if sync:
-                    await asyncio.to_thread(self._outbox.send, answers, read=read, sync=True)
+                    await asyncio.to_thread(self._write_durable, answers, read)
                 else:
                     self._outbox.send(answers, read=read, sync=False)
                 return
             except OSError as error:
                 logger.error("the outbox takes nothing: %s", error)  # noqa: TRY400 - a full volume is no defect
                 await asyncio.sleep(RESEND_SECONDS)
+
+    def _write_durable(self, answers: Sequence[Message], read: int) -> None:
+        """Write answers that must outlive a power cut, and their results before them. Runs in a thread."""
+        for message in answers:
+            if isinstance(message, Finished):
+                sync_result(self._settings, message.task, message.attempt)
+        self._outbox.send(answers, read=read, sync=True)
 
     def _beat(self) -> None:
         """Write the sign of life, now and every few seconds."""

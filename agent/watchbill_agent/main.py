@@ -42,12 +42,14 @@ def run_agent() -> int:
         logger.critical("the agent's folders cannot be used: %s", error)
         return EX_IOERR
     finally:
-        process_group.end_all_below()
+        if left := process_group.end_all_below():
+            logger.error("these processes do not end: %s", sorted(left))
     return 0
 
 
 async def _live(settings: Settings) -> None:
     """Serve until released."""
+    end_former_life(settings)
     start = count_start(settings.state)
     incarnation = f"{settings.pod_uid}/{start}"
     agent = AgentLoop(settings, CommandRunner(), incarnation=incarnation, start=start)
@@ -58,6 +60,13 @@ async def _live(settings: Settings) -> None:
     logger.info("%s is incarnation %s, %s slots", settings.replica, incarnation, settings.slots)
     await agent.run()
     logger.info("%s is released", settings.replica)
+
+
+def end_former_life(settings: Settings) -> None:
+    """End the commands of a life whose two processes were both killed. Pods with a pid namespace have none left."""
+    marks = (os.fsencode(f"WATCHBILL_RESULT={settings.work}/"), os.fsencode(f"WATCHBILL_REPLICA={settings.replica}"))
+    if left := process_group.end_all(lambda: process_group.find_marked(*marks)):
+        logger.error("commands of a former life do not end: %s", sorted(left))
 
 
 def _end_at_once() -> None:

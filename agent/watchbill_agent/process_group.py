@@ -1,24 +1,23 @@
 """Processes below this one: finding them, ending them, and not outliving one's own parent.
 
 Owns every use of prctl, process groups and /proc. Invariant: once this process is a subreaper, whatever its commands
-fork, however often and into whichever session, stays below it and is found by `list_descendants`. A pid is signalled
-only while it is our unreaped descendant, so a recycled number is never hit. Linux only.
+fork, however often and into whichever session, stays below it and is found by `list_descendants`. A command's group is
+signalled only while its leader is not reaped, so that a recycled number is not hit. Linux only. Does not log: the
+guard imports it, and stays small.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-END_SECONDS = 5.0  #: how long killed processes may take to vanish before they are reported and left
-
-logger = logging.getLogger(__name__)
+END_SECONDS = 5.0  #: how long killed processes may take to vanish before they are given up
+LOOK_SECONDS = 0.002  #: between two looks whether they have
 
 
 def become_subreaper() -> None:
@@ -65,13 +64,19 @@ def kill_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
 
 
-def carries(pid: int, marker: bytes) -> bool:
-    """Whether a process was started with this `NAME=value` in its environment."""
+def carries(pid: int, *marks: bytes) -> bool:
+    """Whether a process was started with variables in its environment that begin with each of these."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return marker in file.read().split(b"\0")
+            environment = file.read().split(b"\0")
     except OSError:
         return False
+    return all(any(entry.startswith(mark) for entry in environment) for mark in marks)
+
+
+def find_marked(*marks: bytes) -> set[int]:
+    """Return all processes of this machine (or pod) that carry these marks and that we may look into."""
+    return {int(name) for name in os.listdir("/proc") if name.isdigit() and carries(int(name), *marks)}
 
 
 def reap(pids: Collection[int]) -> None:
@@ -81,29 +86,32 @@ def reap(pids: Collection[int]) -> None:
             os.waitpid(pid, os.WNOHANG)
 
 
-def find_strays(leaders: Collection[int], marker: bytes | None) -> set[int]:
+def find_strays(leaders: Collection[int], mark: bytes | None) -> set[int]:
     """Return the orphans below this process that are alive, with all that is below them.
 
-    `leaders` are commands that still run, with their trees: not strays. `marker` narrows it to the orphans of one
+    `leaders` are commands that still run, with their trees: not strays. `mark` narrows it to the orphans of one
     attempt while others run; one that hides its environment is then found when the last attempt ends.
     """
     me = os.getpid()
     orphans = list_children(me) - set(leaders)
     reap(orphans)
     alive = (list_children(me) & orphans) - set(leaders)
-    ours = {pid for pid in alive if marker is None or not leaders or carries(pid, marker)}
+    ours = {pid for pid in alive if mark is None or not leaders or carries(pid, mark)}
     return ours.union(*(list_descendants(pid) for pid in ours))
 
 
-def end_all_below() -> None:
-    """Kill everything below this process and wait until it is gone, at most END_SECONDS."""
+def end_all(find: Callable[[], Collection[int]]) -> Collection[int]:
+    """Kill what `find` returns until it returns nothing; return what is left after END_SECONDS."""
     deadline = time.monotonic() + END_SECONDS
-    while strays := find_strays((), None):
-        kill(strays, signal.SIGKILL)
-        if time.monotonic() > deadline:
-            logger.error("these processes do not end: %s", sorted(strays))
-            return
-        time.sleep(0.002)
+    while (found := find()) and time.monotonic() < deadline:
+        kill(found, signal.SIGKILL)
+        time.sleep(LOOK_SECONDS)
+    return found
+
+
+def end_all_below() -> Collection[int]:
+    """Kill everything below this process; return what does not end."""
+    return end_all(lambda: find_strays((), None))
 
 
 def _prctl(option: int, value: int) -> None:

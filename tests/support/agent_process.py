@@ -51,8 +51,11 @@ class AgentProcess:
         """Start the agent."""
         folders = {f"WATCHBILL_{part.upper()}": str(self.workspace / part) for part in WORKSPACE_PARTS}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCHBILL_")}
-        environment |= folders | {"WATCHBILL_REPLICA": REPLICA, "WATCHBILL_CONTEXT": str(self.layout.shared_context)}
-        self.process = subprocess.Popen([sys.executable, "-m", "watchbill_agent"], env=environment | self._environment)
+        environment |= folders
+        environment |= {"WATCHBILL_REPLICA": str(REPLICA), "WATCHBILL_CONTEXT": str(self.layout.shared_context)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "watchbill_agent"], env=environment | dict(self._environment)
+        )
         return self.process
 
     def start(self) -> AgentProcess:
@@ -92,7 +95,12 @@ class AgentProcess:
 
     def assign(self, task: str, command: Mapping[str, Any] | None = None, **fields: Any) -> Assign:
         """Assign an attempt."""
-        defaults = {"attempt": 1, "name": task, "incarnation": self.incarnation, "timeout_seconds": 60.0}
+        defaults: dict[str, Any] = {
+            "attempt": 1,
+            "name": task,
+            "incarnation": self.incarnation,
+            "timeout_seconds": 60.0,
+        }
         message = Assign(task=TaskUid(task), command=command or {}, **(defaults | fields))
         self.deliver(message)
         return message

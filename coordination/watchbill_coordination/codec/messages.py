@@ -105,7 +105,7 @@ def decode_file(name: str, data: bytes, *, from_operator: bool) -> MessageFile:
 
 def _line(value: Mapping[str, Any]) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=dict)
-    return text.encode() + b"\n"
+    return text.encode(errors="replace") + b"\n"  # a lone surrogate, which JSON can spell, is no Unicode
 
 
 def _parse_object(line: bytes) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.agent_process import REPLICA, AgentProcess, is_alive, read_pid
@@ -178,7 +179,8 @@ def test_what_is_printed_is_not_written_through_a_link(agent: AgentProcess) -> N
 
 def test_the_agent_serves_on_after_a_bad_program(agent: AgentProcess) -> None:
     """One after another, and the last is a good one."""
-    for number, command in enumerate([{"args": ["/no/such"]}, {"shell": "kill -9 $$"}, {"shell": "exit 78"}]):
+    commands: list[dict[str, Any]] = [{"args": ["/no/such"]}, {"shell": "kill -9 $$"}, {"shell": "exit 78"}]
+    for number, command in enumerate(commands):
         agent.run(f"bad-{number}", command)
 
     assert agent.run("good", {"args": ["echo", "fine"]}).result == "fine\n"

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.agent_process import AgentProcess, is_alive, kill_hard, read_pid
@@ -41,8 +42,8 @@ def agent(tmp_path: Path) -> Iterator[AgentProcess]:
 def test_a_command_gets_prompt_environment_and_a_folder_of_its_own(tmp_path: Path, notify: str) -> None:
     """Accepted, run, reported, acknowledged, removed from the outbox; with both ways of being woken."""
     with AgentProcess(tmp_path, {"WATCHBILL_NOTIFY": notify, "WATCHBILL_MODEL": "haiku"}) as agent:
-        command = {"shell": 'cat; echo "$WATCHBILL_TASK $WATCHBILL_MODEL $EXTRA $(basename "$PWD")"'}
-        command["env"] = [{"name": "EXTRA", "value": "more"}, {"name": "WATCHBILL_MODEL", "value": "stolen"}]  # type: ignore[assignment]  # a list among texts
+        command: dict[str, Any] = {"shell": 'cat; echo "$WATCHBILL_TASK $WATCHBILL_MODEL $EXTRA $(basename "$PWD")"'}
+        command["env"] = [{"name": "EXTRA", "value": "more"}, {"name": "WATCHBILL_MODEL", "value": "stolen"}]
 
         end = agent.run("t", command, name="a-task", prompt="the prompt\n")
 
@@ -212,6 +213,23 @@ def test_nothing_outlives_an_agent_that_is_killed(agent: AgentProcess, victim: s
     agent.process.wait(10)
 
     wait_for(lambda: not any(map(is_alive, pids)), "all to end")
+
+
+def test_what_outlived_both_processes_ends_with_the_next_life(agent: AgentProcess) -> None:
+    """Both were killed in one moment, so nobody was left to end the command."""
+    agent.assign("t", {"shell": "setsid sh -c 'echo $$ > daemon; exec sleep 1000' & echo $$ > pid; exec sleep 1000"})
+    pids = [read_pid(agent.attempt_folder("t") / name) for name in ("pid", "daemon")]
+    assert agent.process is not None
+    inner = agent.agent_pid
+    os.kill(agent.process.pid, signal.SIGSTOP)
+    kill_hard(inner)
+    kill_hard(agent.process.pid)
+    agent.process.wait(10)
+    assert all(map(is_alive, pids))
+
+    agent.start()
+
+    assert not any(map(is_alive, pids))
 
 
 def test_a_restarted_agent_is_another_incarnation_and_answers_for_the_old_one_s_files(agent: AgentProcess) -> None:
