@@ -15,8 +15,9 @@ from typing import Any
 
 from watchbill_coordination.core.events import Recorded, TaskSubmitted
 from watchbill_coordination.storage.faults import LogCorrupt
+from watchbill_coordination.storage.following import follow_log
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.reading import follow_log, read_log
+from watchbill_coordination.storage.reading import read_log
 
 from watchbill_cli.home import Refused, default_home, volume_root
 

@@ -18,8 +18,9 @@ from typing import Any
 from watchbill_coordination.core.evolve import evolve, fold
 from watchbill_coordination.core.state import Phase, ReplicaPhase, State, TaskState
 from watchbill_coordination.core.waiting import explain_wait
+from watchbill_coordination.storage.following import follow_log
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.reading import follow_log, read_log
+from watchbill_coordination.storage.reading import read_log
 
 from watchbill_cli.home import default_home, volume_root
 from watchbill_cli.tables import render_table
@@ -140,5 +141,5 @@ def _task_row(state: State, task: TaskState, now: float) -> list[str]:
     why = task.message or task.reason
     if task.phase in (Phase.PENDING, Phase.QUEUED):
         wait = explain_wait(state, task, now)
-        why = wait.message or wait.reason
+        why = (wait.message or wait.reason) if wait else why
     return [task.name, task.phase.value, task.agent or "-", str(task.attempt), str(task.priority), why]

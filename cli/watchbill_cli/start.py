@@ -14,6 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from watchbill_coordination.core.evolve import fold
+from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.reading import read_log
+
 from watchbill_cli import quickstart
 from watchbill_cli.archive import pack
 from watchbill_cli.cluster import Cluster
@@ -52,7 +56,8 @@ def run_start(arguments: Namespace) -> int:
     run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=json.dumps(body))
     ended = wait_until_ended(cluster, progress, quickstart.suffix(source, programs))
     print(f"{source.files} files of {Path(arguments.quickstart).resolve()}\n")
-    print(render_table(("TASK", "PHASE", "AGENT", "SECONDS", "RESULT"), [task_row(task) for task in ended]))
+    seconds = run_times(home)
+    print(render_table(("TASK", "PHASE", "AGENT", "SECONDS", "RESULT"), [task_row(task, seconds) for task in ended]))
     print("\n" + next_steps(home))
     return 0 if all(task["status"]["phase"] == "Succeeded" for task in ended) else 1
 
@@ -102,6 +107,16 @@ def wait_until_ended(cluster: Cluster, progress: Progress, end: str) -> Sequence
         done = sum(phase in ENDED for phase in phases)
         progress.say(f"{done} of {len(quickstart.STEPS)} tasks ended; running: {', '.join(running) or 'none'}")
         time.sleep(POLL_SECONDS)
+
+
+def run_times(home: Home) -> Mapping[str, float]:
+    """Seconds that each ended task's last attempt took, by uid, from the log: a status has whole seconds only."""
+    state = fold(read_log(Layout(home.volume)))
+    return {
+        uid: task.finished_at - task.started_at
+        for uid, task in state.tasks.items()
+        if task.started_at is not None and task.finished_at is not None
+    }
 
 
 def next_steps(home: Home) -> str:

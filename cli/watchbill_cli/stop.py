@@ -7,11 +7,17 @@ for the next start.
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+
+from watchbill_coordination.core.evolve import fold
+from watchbill_coordination.core.messages import Finished
+from watchbill_coordination.core.specs import ReplicaName, TaskUid
+from watchbill_coordination.storage.faults import StorageFault
+from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.mailbox import OutboxReader, Received
+from watchbill_coordination.storage.reading import read_log
 
 from watchbill_cli.home import Home, default_home
 from watchbill_cli.processes import Process, forget
@@ -58,19 +64,32 @@ def end(home: Home, process: Process) -> None:
 
 
 def wait_for_agents(home: Home, progress: Progress, seconds: float) -> None:
-    """Let running attempts end, at most that long."""
+    """Let running attempts end, at most that long: their last word lies in the outbox then."""
     until = time.monotonic() + seconds
-    while (busy := sorted(busy_replicas(home))) and time.monotonic() < until:
-        progress.say(f"waiting for {', '.join(busy)} (at most {until - time.monotonic():.0f} s)")
+    try:
+        running = load_attempts(home)
+    except (StorageFault, OSError):
+        return  # nobody can tell; the next start does
+    while (busy := sorted(attempt for attempt in running if not has_ended(home, attempt))) and time.monotonic() < until:
+        names = ", ".join(sorted({replica for replica, _, _ in busy}))
+        progress.say(f"waiting for {names} (at most {until - time.monotonic():.0f} s)")
         time.sleep(POLL_SECONDS)
 
 
-def busy_replicas(home: Home) -> Iterator[str]:
-    """Replicas whose heartbeat says that something runs."""
-    for path in (home.volume / "agent-workspaces").glob("*/state/heartbeat.json"):
-        try:
-            beat = json.loads(path.read_text())
-        except (OSError, ValueError):
-            continue
-        if isinstance(beat, dict) and beat.get("running"):
-            yield path.parts[-3]
+def load_attempts(home: Home) -> list[tuple[ReplicaName, TaskUid, int]]:
+    """The attempts that the log knows as running: replica, task, attempt. Raises LogCorrupt, OSError."""
+    state = fold(read_log(Layout(home.volume)))
+    replicas = state.replicas.values()
+    return [(r.name, attempt.task, attempt.attempt) for r in replicas for attempt in r.attempts.values()]
+
+
+def has_ended(home: Home, running: tuple[ReplicaName, TaskUid, int]) -> bool:
+    """Whether the agent has said that this attempt ended; nobody has read it yet."""
+    replica, task, attempt = running
+    messages = [
+        message
+        for received in OutboxReader(Layout(home.volume), replica).poll()
+        if isinstance(received, Received)
+        for message in received.messages
+    ]
+    return any(isinstance(m, Finished) and (m.task, m.attempt) == (task, attempt) for m in messages)

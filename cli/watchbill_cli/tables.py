@@ -23,26 +23,18 @@ def render_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: in
     return "\n".join(line if len(line) <= room else line[: room - 1] + "…" for line in lines)
 
 
-def task_row(task: Mapping[str, Any]) -> list[str]:
-    """Name, phase, agent, seconds, and its result or the reason of its state."""
+def task_row(task: Mapping[str, Any], seconds: Mapping[str, float]) -> list[str]:
+    """Name, phase, agent, seconds by uid, and its result or the reason of its state."""
     status = task.get("status") or {}
     said = status.get("result") or status.get("message") or ""
+    took = seconds.get(task["metadata"]["uid"])
     return [
         task["metadata"]["name"],
         status.get("phase", "Pending"),
         status.get("agent", "-"),
-        seconds_between(status.get("startTime"), status.get("completionTime")),
+        "-" if took is None else f"{took:.2f}",
         said.splitlines()[0] if said else status.get("reason", ""),
     ]
-
-
-def seconds_between(start: str | None, end: str | None) -> str:
-    """The time between two timestamps of a status, or a dash."""
-    from datetime import datetime
-
-    if not start or not end:
-        return "-"
-    return f"{(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds():.1f}"
 
 
 class Progress:
