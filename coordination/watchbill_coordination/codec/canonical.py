@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
 MAX_INTEGER = 2**53
@@ -42,6 +43,14 @@ def encode_canonical(value: object) -> bytes:
     if _LONG_NUMBER.search(encoded) and _has_big_integer(value):
         raise Unencodable(f"an integer lies beyond {MAX_INTEGER}")
     return encoded
+
+
+def encode_text(text: str) -> bytes:
+    """Return the bytes of one string, as `encode_canonical` spells it. Raises Unencodable."""
+    try:
+        return encode_basestring(text).encode()
+    except UnicodeEncodeError as error:
+        raise Unencodable(str(error)) from error
 
 
 def decode_json(encoded: bytes) -> Any:

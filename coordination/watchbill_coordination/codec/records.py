@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-from watchbill_coordination.codec.canonical import Unencodable, decode_json, encode_canonical
+from watchbill_coordination.codec.canonical import Unencodable, decode_json, encode_canonical, encode_text
 from watchbill_coordination.core.events import EVENT_TYPES, Event, Recorded
 
 VERSION = 1
@@ -149,7 +149,7 @@ def read_header(line: bytes) -> Recorded | None:
 
 
 def _encode_member(name: bytes, value: str) -> bytes:
-    return b',"%b":%b' % (name, encode_canonical(value)) if value else b""
+    return b',"%b":%b' % (name, encode_text(value)) if value else b""
 
 
 def _tell_mismatch(line: bytes) -> str:

@@ -24,6 +24,7 @@ from watchbill_coordination.core.evolve import evolve
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
 from watchbill_coordination.projections.watermark import Watermark
+from watchbill_coordination.storage.atomic import sweep_temporaries
 from watchbill_coordination.storage.epochs import Holder
 from watchbill_coordination.storage.event_log import CommitTimes, EventLog, Opening
 from watchbill_coordination.storage.faults import VolumeFull
@@ -65,6 +66,8 @@ class Coordinator:
         """
         state = State()
         log = EventLog.open(Layout(root), Opening(holder, floor_epoch), lambda recorded: evolve(state, recorded))
+        layout = log.layout
+        sweep_temporaries(layout.orchestration, layout.locks, layout.blobs, layout.shared_context)
         coordinator = cls(log, state)
         try:
             coordinator.write_projections()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
-TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"  #: begins the names of files that are being written
+SWEEP_SECONDS = 3600.0
 
 
 def write_atomic(path: Path, content: bytes, *, sync: bool = True, mode: int = 0o644) -> None:
@@ -58,3 +60,13 @@ def make_directories(*paths: Path) -> None:
         if not path.is_dir():
             path.mkdir(parents=True, exist_ok=True)
             sync_directory(path.parent)
+
+
+def sweep_temporaries(*directories: Path) -> None:
+    """Remove temporary files that a killed process left behind more than SWEEP_SECONDS ago."""
+    oldest = time.time() - SWEEP_SECONDS
+    for directory in directories:
+        for path in directory.glob(f"{TEMPORARY}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()

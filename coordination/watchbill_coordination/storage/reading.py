@@ -8,8 +8,7 @@ were never acknowledged and are not looked at. Takes no lock and writes nothing.
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
@@ -26,11 +25,8 @@ from watchbill_coordination.codec.records import (
 from watchbill_coordination.core.events import LogOpened, Recorded
 from watchbill_coordination.storage.blobs import load_blob
 from watchbill_coordination.storage.faults import LogCorrupt
-from watchbill_coordination.storage.head import load_head
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.segments import Link, load_chain
-
-FOLLOW_SECONDS = 0.2  #: between two looks of a follower
 
 
 @dataclass(slots=True)
@@ -67,8 +63,13 @@ class SegmentWalk:
         return self._digest.hexdigest()
 
     def groups(self) -> Iterator[list[Record]]:
-        """Yield each complete group, verified. Ends at the sealed length, at the end, or before the first damage."""
+        """Yield each complete group, verified. Ends at the sealed length, at the end, or before the first damage.
+
+        May be called again to go on from `end`, when the file has grown.
+        """
+        self.damage = ""
         with open(self.link.segment.path, "rb") as file:
+            file.seek(self.end)
             while group := self._read_group(file):
                 lines, records = group
                 self._digest.update(lines)
@@ -153,24 +154,3 @@ def read_log(layout: Layout) -> Iterator[Recorded]:
     """Yield every event of the log with its place. Raises LogCorrupt, OSError."""
     for record in load_records(layout):
         yield record.recorded
-
-
-def follow_log(layout: Layout, *, after: int = 0, is_ended: Callable[[], bool] = lambda: False) -> Iterator[Recorded]:
-    """Yield the events behind seq `after`, and then each new one once it is acknowledged, until `is_ended` says so.
-
-    A writer that comes back with a new segment is followed. Raises LogCorrupt, OSError.
-    """
-    seen = after
-    while not is_ended():
-        head = load_head(layout)
-        if head is not None and head.seq > seen:
-            for recorded in _load_after(layout, seen):
-                if recorded.seq > head.seq:
-                    break
-                seen = recorded.seq
-                yield recorded
-        time.sleep(FOLLOW_SECONDS)
-
-
-def _load_after(layout: Layout, seen: int) -> Iterator[Recorded]:
-    return (recorded for recorded in read_log(layout) if recorded.seq > seen)

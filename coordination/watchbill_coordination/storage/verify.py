@@ -7,6 +7,7 @@ in flight behind the last acknowledged record is no finding. Changes nothing.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from watchbill_coordination.storage.head import load_head
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import Position
 from watchbill_coordination.storage.recovery import Recovered, Visit, recover
-from watchbill_coordination.storage.segments import Link, load_active, load_chain, load_segments
+from watchbill_coordination.storage.segments import Link, load_chain, load_segments
 from watchbill_coordination.storage.writer import Writer, load_writer
 
 
@@ -109,10 +110,10 @@ def _check_names(layout: Layout) -> list[Finding]:
     newest = chain[-1].segment
     findings = []
     if not _is_same(layout.active, newest.path):
-        active = load_active(layout)
-        what = "missing" if active is None else "another file"
+        is_copy = layout.active.is_file() and filecmp.cmp(layout.active, newest.path, shallow=False)
+        what = "a copy" if is_copy else "another file" if layout.active.exists() else "missing"
         message = f"{what}; the newest segment is {newest.path.name}"
-        findings.append(Finding("Active", message, str(layout.active), seq=newest.first))
+        findings.append(Finding("Active", message, str(layout.active), seq=newest.first, is_fault=not is_copy))
     names = {link.segment.name for link in chain}
     for orphan in load_segments(layout):
         if orphan.name not in names:

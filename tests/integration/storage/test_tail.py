@@ -18,6 +18,7 @@ from support.logs import (
 from watchbill_coordination.storage.faults import AcknowledgedLost, LogCorrupt, StorageFault
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
+from watchbill_coordination.storage.recovery import recover
 from watchbill_coordination.storage.verify import verify_log
 
 
@@ -126,7 +127,7 @@ def test_every_truncation_of_a_log_is_found(tmp_path: Path) -> None:
     for length in range(len(content)):
         damage(tmp_path, content[:length])
         with pytest.raises(LogCorrupt):
-            open_log(tmp_path)
+            recover(Layout(tmp_path), lambda record: None)
 
 
 def test_a_vanished_acknowledged_record_is_named(tmp_path: Path) -> None:
