@@ -13,12 +13,7 @@ from watchbill_local.server.times import age_of
 from watchbill_local.server.values import Obj, dig
 
 Cell = Callable[[Obj, float], Any]
-_ACCESS_MODES = {
-    "ReadWriteOnce": "RWO",
-    "ReadOnlyMany": "ROX",
-    "ReadWriteMany": "RWX",
-    "ReadWriteOncePod": "RWOP",
-}
+_ACCESS_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
 
 
 def build_age(value: Obj, now: float) -> str:
@@ -149,7 +144,7 @@ def _node_roles(value: Obj, now: float) -> str:
 
 def _service_ports(value: Obj, now: float) -> str:
     ports = dig(value, "spec", "ports", default=[])
-    return ",".join(f"{port['port']}/{port.get('protocol', 'TCP')}" for port in ports)
+    return ",".join(f"{port.get('port', '')}/{port.get('protocol', 'TCP')}" for port in ports)
 
 
 def _service_selector(value: Obj, now: float) -> str:

@@ -13,15 +13,11 @@ from typing import Any
 from watchbill_local.server.errors import Cause, bad_request
 from watchbill_local.server.values import Obj, dig, name_go_type
 
-_NEW_EVENT_NAMES = {
-    "involvedObject": "regarding",
-    "message": "note",
-    "reportingComponent": "reportingController",
-    "source": "deprecatedSource",
-    "firstTimestamp": "deprecatedFirstTimestamp",
-    "lastTimestamp": "deprecatedLastTimestamp",
-    "count": "deprecatedCount",
-}
+_RENAMED = """
+involvedObject=regarding message=note reportingComponent=reportingController source=deprecatedSource
+firstTimestamp=deprecatedFirstTimestamp lastTimestamp=deprecatedLastTimestamp count=deprecatedCount
+"""
+_NEW_EVENT_NAMES = {core: new for core, _, new in (pair.partition("=") for pair in _RENAMED.split())}
 _CORE_EVENT_NAMES = {new: core for core, new in _NEW_EVENT_NAMES.items()}
 
 

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from watchbill_local.server.causes import duplicate, forbidden_value, invalid_value, required, unsupported
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.names import check_label
-from watchbill_local.server.values import Obj, copy_value, format_json
+from watchbill_local.server.values import Obj
 
-_CONTAINER_DEFAULTS: Obj = {
-    "resources": {},
-    "terminationMessagePath": "/dev/termination-log",
-    "terminationMessagePolicy": "File",
-}
-_EVICTION_SECONDS = 300
+_EVICTED = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
 _CONTAINER_LISTS = ("containers", "initContainers")
 _MUTABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName", "schedulingGates")
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
-_IMMUTABLE_TEXT = (
-    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+_IMMUTABLE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,"
     "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
     "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
@@ -57,7 +53,7 @@ def decide_qos_class(spec: Obj) -> str:
 def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
     """Return what is wrong with a pod, or with its change from `old`."""
     spec = value.get("spec") or {}
-    causes = [] if spec.get("containers") else [Cause("FieldValueRequired", "spec.containers", "Required value")]
+    causes = [] if spec.get("containers") else [required("spec.containers")]
     seen: set[str] = set()
     for field in reversed(_CONTAINER_LISTS):
         for index, container in enumerate(spec.get(field) or []):
@@ -65,11 +61,9 @@ def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
             causes += _check_container(container, path, seen) + _check_mounts(container, path, spec)
     policy = spec.get("restartPolicy")
     if policy not in _RESTART_POLICIES:
-        allowed = ", ".join(f'"{each}"' for each in _RESTART_POLICIES)
-        text = f"Unsupported value: {format_json(policy)}: supported values: {allowed}"
-        causes.append(Cause("FieldValueNotSupported", "spec.restartPolicy", text))
+        causes.append(unsupported("spec.restartPolicy", policy, _RESTART_POLICIES))
     if old is not None and not _is_allowed_update(spec, old.get("spec") or {}):
-        causes.append(Cause("FieldValueForbidden", "spec", _IMMUTABLE_TEXT))
+        causes.append(forbidden_value("spec", _IMMUTABLE))
     return causes
 
 
@@ -81,8 +75,9 @@ def _fill_container(container: Obj) -> None:
     image = str(container.get("image") or "").rsplit("/", 1)[-1]
     is_latest = "@" not in image and (":" not in image or image.endswith(":latest"))
     container.setdefault("imagePullPolicy", "Always" if is_latest else "IfNotPresent")
-    for key, default in _CONTAINER_DEFAULTS.items():
-        container.setdefault(key, copy_value(default))
+    container.setdefault("resources", {})
+    container.setdefault("terminationMessagePath", "/dev/termination-log")
+    container.setdefault("terminationMessagePolicy", "File")
     for port in container.get("ports") or []:
         port.setdefault("protocol", "TCP")
 
@@ -94,39 +89,26 @@ def _fill_admission(spec: Obj) -> None:
     known = {toleration.get("key") for toleration in spec.get("tolerations") or []}
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         if key not in known:
-            toleration = {
-                "key": key,
-                "operator": "Exists",
-                "effect": "NoExecute",
-                "tolerationSeconds": _EVICTION_SECONDS,
-            }
-            spec.setdefault("tolerations", []).append(toleration)
+            spec.setdefault("tolerations", []).append({"key": key, **_EVICTED})
 
 
 def _check_container(container: Obj, path: str, seen: set[str]) -> list[Cause]:
-    causes = []
-    name = container.get("name")
-    if not name:
-        causes.append(Cause("FieldValueRequired", f"{path}.name", "Required value"))
-    elif name in seen:
-        causes.append(Cause("FieldValueDuplicate", f"{path}.name", f'Duplicate value: "{name}"'))
-    else:
-        seen.add(name)
-        field = f"{path}.name"
-        causes += [Cause("FieldValueInvalid", field, f'Invalid value: "{name}": {each}') for each in check_label(name)]
-    if not container.get("image"):
-        causes.append(Cause("FieldValueRequired", f"{path}.image", "Required value"))
-    return causes
+    """Return what is wrong with a container; `seen` gathers the names of those before it."""
+    name, field = container.get("name") or "", f"{path}.name"
+    causes = [invalid_value(field, name, problem) for problem in check_label(name)] if name else [required(field)]
+    causes += [duplicate(field, name)] if name in seen else []
+    seen.add(name)
+    return causes if container.get("image") else [*causes, required(f"{path}.image")]
 
 
 def _check_mounts(container: Obj, path: str, spec: Obj) -> list[Cause]:
     volumes = {volume.get("name") for volume in spec.get("volumes") or []}
-    causes = []
-    for index, mount in enumerate(container.get("volumeMounts") or []):
-        if mount.get("name") not in volumes:
-            field = f"{path}.volumeMounts[{index}].name"
-            causes.append(Cause("FieldValueNotFound", field, f'Not found: "{mount.get("name")}"'))
-    return causes
+    named = [(index, mount.get("name")) for index, mount in enumerate(container.get("volumeMounts") or [])]
+    return [
+        Cause("FieldValueNotFound", f"{path}.volumeMounts[{index}].name", f'Not found: "{name}"')
+        for index, name in named
+        if name not in volumes
+    ]
 
 
 def _is_allowed_update(spec: Obj, old: Obj) -> bool:

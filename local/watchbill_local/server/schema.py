@@ -10,23 +10,12 @@ from watchbill_local.server.causes import ROOT
 from watchbill_local.server.cel import compile_rules, run_rules
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.schema_shape import drop_nulls, fill_defaults, prune
-from watchbill_local.server.schema_validate import (
-    MISSING,
-    compile_validator,
-    find_duplicates,
-    has_lists_without_duplicates,
-)
+from watchbill_local.server.schema_validate import MISSING, compile_validator
 from watchbill_local.server.values import Obj
 
 ANYTHING: Obj = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _TYPE_META = ("apiVersion", "kind", "metadata")
-_UNSAFE_FOR_RULES = {
-    "FieldValueRequired",
-    "FieldValueTypeInvalid",
-    "FieldValueNotSupported",
-    "FieldValueTooLong",
-    "FieldValueTooMany",
-}
+_UNSAFE_FOR_RULES = {f"FieldValue{word}" for word in ("Required", "TypeInvalid", "NotSupported", "TooLong", "TooMany")}
 _RULES_NOT_RUN = Cause(
     "FieldValueInvalid",
     ROOT,
@@ -43,7 +32,6 @@ class Schema:
         properties = {k: v for k, v in (self.raw.get("properties") or {}).items() if k not in _TYPE_META}
         self._validate = compile_validator({**self.raw, "properties": properties})
         self._rules = compile_rules(self.raw)
-        self._has_sets = has_lists_without_duplicates(self.raw)
 
     def normalise(self, value: Obj) -> list[str]:
         """Prune, drop nulls and fill in defaults in place; return the paths of the unknown members, removed now."""
@@ -60,8 +48,6 @@ class Schema:
         """Return what is wrong with an object that replaces `old` (None at create); rules run only on a sound one."""
         causes: list[Cause] = []
         self._validate(value, MISSING if old is None else old, "", causes)
-        if self._has_sets and not (old and find_duplicates(old, self.raw)):
-            causes += find_duplicates(value, self.raw)
         if self._rules is None:
             return causes
         if any(cause.reason in _UNSAFE_FOR_RULES for cause in causes):

@@ -13,23 +13,11 @@ from watchbill_local.server.values import Obj, child_path, copy_value
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
 _TYPE_META = ("apiVersion", "kind", "metadata")
-_OBJECT_META = {
-    "name",
-    "generateName",
-    "namespace",
-    "selfLink",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "labels",
-    "annotations",
-    "ownerReferences",
-    "finalizers",
-    "managedFields",
-}
+_OBJECT_META_NAMES = """
+name generateName namespace selfLink uid resourceVersion generation creationTimestamp deletionTimestamp
+deletionGracePeriodSeconds labels annotations ownerReferences finalizers managedFields
+"""
+_OBJECT_META = set(_OBJECT_META_NAMES.split())
 
 
 def prune(value: Any, schema: Obj, path: str = "", *, is_root: bool = False) -> list[str]:

@@ -73,35 +73,6 @@ def list_map_keys(schema: Obj) -> list[str]:
     return keys if schema.get("x-kubernetes-list-type") == "map" else []
 
 
-def find_duplicates(value: Any, schema: Obj, path: str = "") -> list[Cause]:
-    """Return the items that lists of type `set` and `map` hold twice; each is told once, at its second place."""
-    causes: list[Cause] = []
-    if isinstance(value, dict):
-        properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
-        for key, item in value.items():
-            if key in properties:
-                causes += find_duplicates(item, properties[key], child_path(path, key))
-            elif isinstance(others, dict):
-                causes += find_duplicates(item, others, f"{path}[{key}]")
-    elif isinstance(value, list):
-        causes += _find_equal_items(value, schema, path)
-        below = schema.get("items")
-        if isinstance(below, dict):
-            for index, item in enumerate(value):
-                causes += find_duplicates(item, below, f"{path}[{index}]")
-    return causes
-
-
-def has_lists_without_duplicates(schema: Any) -> bool:
-    """Whether a schema has any list of type set or map, that is, whether `find_duplicates` can find anything."""
-    if not isinstance(schema, dict):
-        return False
-    if schema.get("x-kubernetes-list-type") in ("set", "map"):
-        return True
-    below = [schema.get("items"), schema.get("additionalProperties"), *(schema.get("properties") or {}).values()]
-    return any(has_lists_without_duplicates(each) for each in below)
-
-
 def _name_type(value: Any) -> str:
     """Return the OpenAPI type of a value."""
     for name, python_type in _PYTHON_TYPES.items():
@@ -165,8 +136,6 @@ def _compile_array_checks(schema: Obj) -> list[Validator]:
     items_schema = schema.get("items")
     items = compile_validator(items_schema) if isinstance(items_schema, dict) else None
     fewest, most = schema.get("minItems"), schema.get("maxItems")
-    if not (items or fewest is not None or most is not None):
-        return []
 
     def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
         if not isinstance(value, list):
@@ -179,21 +148,26 @@ def _compile_array_checks(schema: Obj) -> list[Validator]:
             causes.append(build_invalid(path, len(value), f"should have at least {fewest} items"))
         if most is not None and len(value) > most:
             causes.append(too_many(path, len(value), most))
+        causes.extend(_find_equal_items(value, schema, path))
 
-    return [check]
+    return [check] if items or fewest is not None or most is not None else []
 
 
 def _compile_combinations(schema: Obj) -> list[Validator]:
-    checks = [
-        _compile_alternatives(keyword, [compile_validator(below) for below in schema[keyword]])
-        for keyword in ("anyOf", "oneOf")
-        if schema.get(keyword)
-    ]
-    if schema.get("allOf"):
-        checks.append(_compile_conjunction([compile_validator(below) for below in schema["allOf"]]))
-    if "not" in schema:
-        checks.append(_compile_negation(compile_validator(schema["not"])))
-    return checks
+    """Return the check of anyOf, oneOf, allOf and not."""
+    parts = {key: [compile_validator(each) for each in schema.get(key) or []] for key in ("anyOf", "oneOf", "allOf")}
+    parts["not"] = [compile_validator(schema["not"])] if "not" in schema else []
+    present = {keyword: validators for keyword, validators in parts.items() if validators}
+
+    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+        for keyword, validators in present.items():
+            results = [_run_alone(validate, value, path) for validate in validators]
+            words = _judge(keyword, sum(1 for result in results if not result), len(results))
+            if words:
+                causes.append(invalid_value(ROOT, "", f'"{path}" {words}'))  # upstream tells the path in the text alone
+                causes.extend(_pick_told(keyword, results))
+
+    return [check] if present else []
 
 
 def _run_alone(validate: Validator, value: Any, path: str) -> list[Cause]:
@@ -202,53 +176,25 @@ def _run_alone(validate: Validator, value: Any, path: str) -> list[Cause]:
     return causes
 
 
-def _count(causes: list[Cause]) -> int:
-    return len(causes)
+def _judge(keyword: str, good: int, total: int) -> str | None:
+    """Return what to say when `good` of `total` schemas hold, None when that satisfies the keyword."""
+    if keyword == "anyOf":
+        return None if good else "must validate at least one schema (anyOf)"
+    if keyword == "allOf":
+        none = "" if good else ". None validated"
+        return None if good == total else f"must validate all the schemas (allOf){none}"
+    if keyword == "not":
+        return "must not validate the schema (not)" if good else None
+    found = f"Found {good} valid alternatives" if good else "Found none valid"
+    return None if good == 1 else f"must validate one and only one schema (oneOf). {found}"
 
 
-def _build_unplaced(path: str, words: str) -> Cause:
-    """Return the cause of a combination that fails; upstream tells the path in the text alone."""
-    return invalid_value(ROOT, "", f'"{path}" {words}')
-
-
-def _compile_alternatives(keyword: str, alternatives: list[Validator]) -> Validator:
-    """Return the check of anyOf or oneOf; where none holds, what is wrong by the nearest one is told too."""
-
-    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
-        results = [_run_alone(validate, value, path) for validate in alternatives]
-        count = sum(1 for result in results if not result)
-        if count == 1 or (count and keyword == "anyOf"):
-            return
-        if keyword == "anyOf":
-            causes.append(_build_unplaced(path, "must validate at least one schema (anyOf)"))
-        else:
-            found = f"Found {count} valid alternatives" if count else "Found none valid"
-            causes.append(_build_unplaced(path, f"must validate one and only one schema (oneOf). {found}"))
-        if not count:
-            nearest: list[Cause] = min(results, key=_count)
-            causes.extend(nearest)
-
-    return check
-
-
-def _compile_conjunction(parts: list[Validator]) -> Validator:
-    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
-        results = [_run_alone(validate, value, path) for validate in parts]
-        failed = [result for result in results if result]
-        causes.extend(cause for result in failed for cause in result)
-        if failed:
-            none = ". None validated" if len(failed) == len(parts) else ""
-            causes.append(_build_unplaced(path, f"must validate all the schemas (allOf){none}"))
-
-    return check
-
-
-def _compile_negation(validate: Validator) -> Validator:
-    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
-        if not _run_alone(validate, value, path):
-            causes.append(_build_unplaced(path, "must not validate the schema (not)"))
-
-    return check
+def _pick_told(keyword: str, results: list[list[Cause]]) -> list[Cause]:
+    """Return the failures that are told besides: all of allOf, else those of the nearest alternative."""
+    if keyword == "allOf":
+        return [cause for result in results for cause in result]
+    nearest: list[Cause] = min(results, key=lambda result: sum(1 for _ in result))
+    return nearest
 
 
 def _key_of(item: Any, keys: list[str]) -> str:
@@ -256,14 +202,12 @@ def _key_of(item: Any, keys: list[str]) -> str:
 
 
 def _find_equal_items(items: list[Any], schema: Obj, path: str) -> list[Cause]:
+    """Return the items that lists of type `set` and `map` hold twice; each is told once, at its second place."""
     kind, keys = schema.get("x-kubernetes-list-type"), list_map_keys(schema)
     if kind not in ("set", "map"):
         return []
     places: dict[str, list[int]] = {}
     for index, item in enumerate(items):
         places.setdefault(_key_of(item, keys) if kind == "map" else format_json(item), []).append(index)
-    return [
-        Cause("FieldValueDuplicate", f"{path}[{indexes[1]}]", f"Duplicate value: {shown}")
-        for shown, indexes in places.items()
-        if len(indexes) > 1
-    ]
+    found = [(shown, indexes[1]) for shown, indexes in places.items() if len(indexes) > 1]
+    return [Cause("FieldValueDuplicate", f"{path}[{index}]", f"Duplicate value: {shown}") for shown, index in found]

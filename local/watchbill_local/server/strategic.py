@@ -11,28 +11,17 @@ from typing import Any
 
 from watchbill_local.server.values import Obj, copy_value, format_json
 
-MERGE_KEYS = {
-    "containers": "name",
-    "initContainers": "name",
-    "ephemeralContainers": "name",
-    "volumes": "name",
-    "env": "name",
-    "volumeMounts": "mountPath",
-    "volumeDevices": "devicePath",
-    "imagePullSecrets": "name",
-    "secrets": "name",
-    "hostAliases": "ip",
-    "podIPs": "ip",
-    "hostIPs": "ip",
-    "ownerReferences": "uid",
-    "conditions": "type",
-    "addresses": "type",
-    "topologySpreadConstraints": "topologyKey",
-    "resourceClaimStatuses": "name",
-    "allocatedResourcesStatus": "name",
-    "resourceClaims": "name",
-    "schedulingGates": "name",
+_LISTS_BY_KEY = {
+    "name": "containers initContainers ephemeralContainers volumes env imagePullSecrets secrets resourceClaims "
+    "resourceClaimStatuses allocatedResourcesStatus schedulingGates",
+    "ip": "hostAliases podIPs hostIPs",
+    "type": "conditions addresses",
+    "uid": "ownerReferences",
+    "mountPath": "volumeMounts",
+    "devicePath": "volumeDevices",
+    "topologyKey": "topologySpreadConstraints",
 }
+MERGE_KEYS = {field: key for key, fields in _LISTS_BY_KEY.items() for field in fields.split()}
 PRIMITIVE_SETS = {"finalizers", "podCIDRs"}
 _ORDER, _DELETE_FROM = "$setElementOrder/", "$deleteFromPrimitiveList/"
 _REMOVED: Any = object()
