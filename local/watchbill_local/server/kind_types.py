@@ -1,7 +1,7 @@
 """The types of the fields of built-in kinds that this server looks at, as data.
 
-A shape is a type (`str`, `int`, `bool`; `float` for any number), a list of one shape (of none: of anything), or members by name, where `*`
-stands for all members of a map. Fields that no rule, default or column reads are not here.
+A shape is a type (`str`, `int`, `bool`; `float` for any number), a list of one shape (an empty one: of anything), or
+members by name, where `*` stands for all members of a map. Fields that no rule, default or column reads are not here.
 """
 
 from __future__ import annotations
