@@ -4,6 +4,7 @@ Owns one container from inside. It is process 1 of the container's pid namespace
 of all that the container starts. It listens on one socket to the node: JSON messages, one a packet.
 
     node to init   {"signal": 15}   {"kill": true}   {"exec": 7, "argv": [...]} with two descriptors, stdout and stderr
+                   {"cancel": 7}
     init to node   {"started": pid} or {"failed": sentence}, then {"exec": 7, "code": 0} ..., last {"code": 0}
 
 Invariant: when the program ends, when the node says kill, or when the node is gone (end of file on the socket), every
@@ -159,7 +160,15 @@ class _Init:
             os.kill(main, message["signal"])
         elif "exec" in message:
             self._obey_exec(message, (descriptors[0], descriptors[1]))
+        elif "cancel" in message:
+            self._cancel(message["cancel"])
         return "kill" not in message
+
+    def _cancel(self, number: int) -> None:
+        """Kill an exec that nobody waits for any more, with all of its process group."""
+        for pid in [pid for pid, exec_number in self.execs.items() if exec_number == number]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
     def _obey_exec(self, message: dict[str, Any], streams: Streams) -> None:
         try:

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from watchbill_local.node import memory
 from watchbill_local.node.api import UNREACHABLE, ApiError, Json
@@ -24,47 +24,23 @@ from watchbill_local.node.launch import Launch, Level
 from watchbill_local.node.logs import LogWriter, pump_output, tail_text
 from watchbill_local.node.probes import ask_once, watch_liveness, watch_readiness, watch_startup
 from watchbill_local.node.processes import KILLED, ContainerProcess, StartError
-from watchbill_local.node.settings import Shared
 from watchbill_local.node.status import ContainerState, decide_restart, stamp
 
+if TYPE_CHECKING:
+    from watchbill_local.node.pods import PodWorker
+
 MAX_BACKOFF_SECONDS = 300.0
+MAX_REFUSED_SECONDS = 15.0
 BACKOFF_RESET_SECONDS = 600.0  #: a container that ran this long starts its back-off anew
 MESSAGE_BYTES = 4096  #: of a termination message
 START_ERROR_CODE = 128
 REFUSALS = (ConfigurationMissing, SpecRefused, ImageUnknown, ApiError, OSError, ValueError, *UNREACHABLE)
 
 
-class Pod(Protocol):
-    """What a container asks of the pod that it belongs to."""
-
-    item: Json
-    shared: Shared
-    address: str
-    stopping: asyncio.Event  #: set once the containers shall end
-    stop_at: float | None  #: loop time at which what still runs is killed
-
-    @property
-    def is_final(self) -> bool:
-        """Whether a container that ends now will never be started again."""
-        ...
-
-    def tell_change(self) -> None:
-        """Something in a ContainerState changed."""
-        ...
-
-    def tell_event(self, reason: str, message: str, container: str, *, warning: bool = False) -> None:
-        """Something happened that people want to read."""
-        ...
-
-    async def plan_launch(self, container: ContainerState) -> Launch:
-        """What to start. Raises one of REFUSALS."""
-        ...
-
-
 class ContainerWorker:
     """Runs one container until it has ended for good or its pod stops."""
 
-    def __init__(self, pod: Pod, state: ContainerState, home: Path) -> None:
+    def __init__(self, pod: PodWorker, state: ContainerState, home: Path) -> None:
         self.state = state
         self.home = home  #: logs, termination message and root directory
         self.is_running = asyncio.Event()
@@ -74,11 +50,6 @@ class ContainerWorker:
         self._process: ContainerProcess | None = None
         self._killer: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[Any]] = []
-
-    @property
-    def process(self) -> ContainerProcess | None:
-        """The container's processes while it runs."""
-        return self._process if self.is_running.is_set() else None
 
     async def run(self) -> bool:
         """Start, and start again by the pod's restartPolicy. True when the container has ended well for good."""
@@ -251,13 +222,10 @@ class ContainerWorker:
 
     async def _wait_refused(self, refusal: BaseException) -> None:
         """Show why the container cannot start now, and wait a little longer each time."""
-        self._backoff = min(max(self._backoff * 2, 1.0), 15.0)
+        reason = "CreateContainerConfigError"
         if isinstance(refusal, ImageUnknown):
-            reason = (
-                "ErrImagePull" if "running" not in self.state.state and self._backoff == 1.0 else "ImagePullBackOff"
-            )
-        else:
-            reason = "CreateContainerConfigError"
+            reason = "ImagePullBackOff" if self._backoff else "ErrImagePull"
+        self._backoff = min(max(self._backoff * 2, 1.0), MAX_REFUSED_SECONDS)
         self._show({"waiting": {"reason": reason, "message": str(refusal)}})
         self._pod.tell_event("Failed", f"Error: {refusal}", self.state.name, warning=True)
         await self._pause(self._backoff)

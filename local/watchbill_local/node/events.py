@@ -1,12 +1,13 @@
 """Kubernetes Events about pods.
 
-Owns the node's Events: each (pod, reason, message) is one object whose count grows. Invariant: telling never delays or
-breaks what is told about; an Event that the server does not take is dropped, and at most PENDING are on their way.
+Owns the node's Events: each (pod, container, reason, message) is told once. Invariant: telling never delays or breaks
+what is told about; an Event that the server does not take is dropped, and at most PENDING are on their way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from datetime import UTC, datetime
 
@@ -23,21 +24,21 @@ class EventRecorder:
     def __init__(self, api: ApiClient, node: str) -> None:
         self._api = api
         self._node = node
-        self._counts: dict[str, int] = {}
+        self._told: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def record(self, pod: Json, reason: str, message: str, *, warning: bool = False, container: str = "") -> None:
-        """Make or count up one Event about `pod`."""
-        if len(self._tasks) >= PENDING:
-            return
+        """Make one Event about `pod`, unless the same was told before."""
         meta = pod["metadata"]
         digest = hashlib.sha256("\0".join((meta["uid"], self._node, reason, message, container)).encode()).hexdigest()[
             :16
         ]
         name = f"{meta['name'][:230]}.{digest}"
-        if len(self._counts) >= REMEMBERED:
-            self._counts.clear()
-        self._counts[name] = count = self._counts.get(name, 0) + 1
+        if name in self._told or len(self._tasks) >= PENDING:
+            return
+        if len(self._told) >= REMEMBERED:
+            self._told.clear()
+        self._told.add(name)
         now = stamp(datetime.now(UTC))
         about = {
             "apiVersion": "v1",
@@ -58,12 +59,12 @@ class EventRecorder:
             "message": message[:1000],
             "firstTimestamp": now,
             "lastTimestamp": now,
-            "count": count,
+            "count": 1,
             "source": {"component": "process-node", "host": self._node},
             "reportingComponent": "process-node",
             "reportingInstance": self._node,
         }
-        task = asyncio.create_task(self._send(event, count))
+        task = asyncio.create_task(self._send(event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -72,13 +73,6 @@ class EventRecorder:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
-    async def _send(self, event: Json, count: int) -> None:
-        path = f"/api/v1/namespaces/{event['metadata']['namespace']}/events"
-        again = {"count": count, "lastTimestamp": event["lastTimestamp"]}
-        try:
-            if count == 1:
-                await self._api.post(path, event)
-            else:
-                await self._api.patch(f"{path}/{event['metadata']['name']}", again)
-        except (ApiError, *UNREACHABLE):
-            return
+    async def _send(self, event: Json) -> None:
+        with contextlib.suppress(ApiError, *UNREACHABLE):
+            await self._api.post(f"/api/v1/namespaces/{event['metadata']['namespace']}/events", event)

@@ -7,8 +7,7 @@ import this module, so it imports next to nothing.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -64,36 +63,3 @@ class Launch:
     identity: Identity | None = None  #: None: the node's own user, as in plain processes
     root: Root | None = None  #: None exactly where the level is PROCESSES
     cgroup: str = ""  #: cgroup.procs file to join, empty for none
-
-    def to_json(self) -> bytes:
-        """Encode for the launcher's socket."""
-        return json.dumps(asdict(self)).encode()
-
-
-def parse_launch(raw: bytes) -> Launch:
-    """Decode what `Launch.to_json` encoded."""
-    data = json.loads(raw)
-    root, identity = data["root"], data["identity"]
-    if root:
-        root = Root(
-            **{
-                **root,
-                "readable": tuple(root["readable"]),
-                "links": tuple((place, target) for place, target in root["links"]),
-                "hidden": tuple(root["hidden"]),
-            }
-        )
-    if identity:
-        identity = Identity(
-            identity["uid"], identity["gid"], tuple(identity["groups"]), tuple(identity["capabilities"])
-        )
-    return Launch(
-        argv=tuple(data["argv"]),
-        environment=data["environment"],
-        directory=data["directory"],
-        level=Level(data["level"]),
-        mounts=tuple(Mount(**mount) for mount in data["mounts"]),
-        identity=identity,
-        root=root,
-        cgroup=data["cgroup"],
-    )

@@ -14,13 +14,14 @@ import contextlib
 import gc
 import json
 import os
+import pickle
 import select
 import signal
 import socket
 
 from watchbill_local.node import syscalls
 from watchbill_local.node.container_init import children_of, kill_descendants, run_init
-from watchbill_local.node.launch import Launch, Level, parse_launch
+from watchbill_local.node.launch import Launch, Level
 
 NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 DESCRIPTORS = 4  #: control, launch, stdout, stderr
@@ -67,7 +68,7 @@ def _fork_init(requests: socket.socket, descriptors: list[int]) -> int:
     """Fork the init of one container and return its pid as seen here."""
     control, plan, stdout, stderr = descriptors
     with os.fdopen(plan, "rb") as file:
-        launch = parse_launch(file.read())
+        launch: Launch = pickle.load(file)  # noqa: S301 - what our own node wrote into a memory file
     report_read, report_write = os.pipe()
     child = os.fork()
     if child == 0:

@@ -39,9 +39,10 @@ class LogWriter:
         text = b"".join(mark + b"F " + line + b"\n" for line in lines)
         if rest:
             text += mark + b"P " + rest + b"\n"
-        if self._file.tell() + len(text) > self._limit:
-            self._rotate()
-        self._file.write(text)
+        with contextlib.suppress(OSError):  # a full disk loses lines, it does not stop the container
+            if self._file.tell() + len(text) > self._limit:
+                self._rotate()
+            self._file.write(text)
 
     def close(self) -> None:
         """Close the file; what was written stays."""

@@ -29,7 +29,6 @@ from watchbill_local.node.volumes import make_subpaths, plan_mounts, prepare_vol
 
 RETRY_SECONDS = 1.0  #: after a status patch that did not reach the server
 VOLUME_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
-GONE = (404, 409)  #: the Pod object is not this pod any more
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +91,9 @@ class PodWorker:
     def change(self, item: Json) -> None:
         """The Pod object changed; a deletion mark starts the end."""
         self.item = item
+        specs = {c["name"]: c for key in ("initContainers", "containers") for c in item["spec"].get(key) or ()}
+        for container in self.containers:
+            container.state.spec = specs.get(container.state.name, container.state.spec)
         meta = item["metadata"]
         if meta.get("deletionTimestamp"):
             self.deletion.set()
@@ -241,11 +243,12 @@ class PodWorker:
         while not self._gone:
             try:
                 await self._send()
-            except UNREACHABLE as error:
-                log.warning("status of pod %s: %s", self.item["metadata"]["name"], error)
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
                 return
+            except (ApiError, *UNREACHABLE) as error:
+                log.warning("status of pod %s: %s", self.item["metadata"]["name"], error)
+                if isinstance(error, ApiError) and error.code < 500:
+                    return  # 404 and 409: the Pod object is not this pod any more; the rest will not get better
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _send(self) -> None:
         status = self.status()
@@ -254,10 +257,5 @@ class PodWorker:
         meta = self.item["metadata"]
         body = {"metadata": {"uid": meta["uid"]}, "status": status}
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
-        try:
-            await self.shared.api.patch(path, body, kind=STRATEGIC_PATCH)
-        except ApiError as error:
-            if error.code in GONE:
-                return
-            log.warning("status of pod %s refused: %s", meta["name"], error)
+        await self.shared.api.patch(path, body, kind=STRATEGIC_PATCH)
         self._sent = status

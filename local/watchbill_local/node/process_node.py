@@ -19,7 +19,7 @@ from watchbill_local.node.containers import ContainerWorker
 from watchbill_local.node.endpoint import serve_endpoint
 from watchbill_local.node.pods import PodWorker
 from watchbill_local.node.registration import register_node, report_node, watch_heartbeat
-from watchbill_local.node.scheduling import decide_binding, is_waiting
+from watchbill_local.node.scheduling import MAX_PODS, decide_binding, is_waiting
 from watchbill_local.node.settings import Shared
 
 FAST_SECONDS = 5.0
@@ -123,6 +123,8 @@ class ProcessNode:
         """Bind a waiting pod to this node and start it, or say in its status why not."""
         meta = item["metadata"]
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+        target = {"apiVersion": "v1", "kind": "Node", "name": self._shared.settings.name}
+        self._waiting[meta["uid"]] = item
         try:
             if await self._has_scheduler():
                 return
@@ -131,10 +133,8 @@ class ProcessNode:
             running = sum(1 for worker in self._pods.values() if not worker.is_over)
             why = decide_binding(item, labels, running=running, cordoned=cordoned)
             if why:
-                self._waiting[meta["uid"]] = item
                 await self._show_unschedulable(item, path, why)
                 return
-            target = {"apiVersion": "v1", "kind": "Node", "name": self._shared.settings.name}
             binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]}, "target": target}
             await self._shared.api.post(f"{path}/binding", binding)
         except (ApiError, *UNREACHABLE) as error:
@@ -169,7 +169,7 @@ class ProcessNode:
         """Look again, now and then, at pods that had no place: one may have ended, or the node been uncordoned."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            for item in list(self._waiting.values()):
+            for item in list(self._waiting.values())[:MAX_PODS]:
                 await self._bind(item)
 
     async def _shut_down(self, port: int) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -57,7 +58,7 @@ class ContainerProcess:
     async def execute(self, argv: list[str], output: int | None = None) -> int:
         """Run `argv` inside the container as its user; output goes to the descriptor `output`. Returns the exit code.
 
-        A container that ends meanwhile answers 137. Cancelling leaves the program running until the container ends.
+        A container that ends meanwhile answers 137. Cancelling kills the program.
         """
         if self.ended.done() or sum(map(len, argv)) > EXEC_BYTES:
             return KILLED
@@ -70,7 +71,11 @@ class ContainerProcess:
             self._send({"exec": number, "argv": argv}, [sink, sink])
         finally:
             os.close(sink)
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._send({"cancel": number})
+            raise
 
     def _send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         with contextlib.suppress(OSError):
@@ -119,7 +124,7 @@ class Launcher:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         plan = os.memfd_create("launch", os.MFD_CLOEXEC)
         with theirs, os.fdopen(plan, "wb") as file:
-            file.write(launch.to_json())
+            pickle.dump(launch, file)
             file.flush()
             os.lseek(plan, 0, os.SEEK_SET)
             descriptors = [theirs.fileno(), plan, stdout, stderr]

@@ -14,7 +14,7 @@ import platform
 from datetime import UTC, datetime
 
 from watchbill_local.node import memory
-from watchbill_local.node.api import UNREACHABLE, ApiClient, ApiError, Json
+from watchbill_local.node.api import UNREACHABLE, ApiError, Json
 from watchbill_local.node.isolation import DESCRIPTION
 from watchbill_local.node.launch import Level
 from watchbill_local.node.logs import format_time
@@ -111,7 +111,7 @@ async def watch_heartbeat(shared: Shared, port: int) -> None:
     beats = 0
     while True:
         try:
-            await _renew_lease(shared.api, shared.settings.name)
+            await _renew_lease(shared, port)
             beats += 1
             if beats % (STATUS_SECONDS // LEASE_SECONDS) == 0:
                 await report_node(shared, port, ready=True)
@@ -120,14 +120,17 @@ async def watch_heartbeat(shared: Shared, port: int) -> None:
         await asyncio.sleep(LEASE_SECONDS)
 
 
-async def _renew_lease(api: ApiClient, name: str) -> None:
+async def _renew_lease(shared: Shared, port: int) -> None:
+    """Renew the lease; where it is gone, the server has forgotten this node, which then registers again."""
+    name = shared.settings.name
     spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": format_time(datetime.now(UTC))}
     try:
-        await api.patch(f"{LEASES}/{name}", {"spec": spec})
+        await shared.api.patch(f"{LEASES}/{name}", {"spec": spec})
     except ApiError as error:
         if error.code != 404:
             raise
         meta = {"name": name, "namespace": "kube-node-lease"}
-        await api.post(
+        await register_node(shared, port)
+        await shared.api.post(
             LEASES, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
         )
