@@ -15,7 +15,7 @@ from watchbill_local.server.crd_schemas import check_structural
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.jsonpath import parse_jsonpath, split_simple_path
 from watchbill_local.server.names import check_dns1035, check_subdomain
-from watchbill_local.server.resource import Resource, Scale
+from watchbill_local.server.resource import Convert, Resource, Scale
 from watchbill_local.server.schema import Schema
 from watchbill_local.server.values import Obj, copy_value, dig
 
@@ -86,6 +86,8 @@ def check_scale(value: Obj, scale: Scale) -> list[Cause]:
 
 def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Resource:
     spec, names = definition["spec"], definition["spec"]["names"]
+    stored = next((each["name"] for each in spec["versions"] if each.get("storage")), version["name"])
+    is_stored = version["name"] == stored
     subresources = version.get("subresources") or {}
     printed = version.get("additionalPrinterColumns") or []
     scale = _build_scale(subresources.get("scale"))
@@ -107,11 +109,18 @@ def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Res
         crd=definition["metadata"]["name"],
         schema=Schema((version.get("schema") or {}).get("openAPIV3Schema")),
         is_preferred=is_preferred,
-        is_storage_version=bool(version.get("storage")),
+        from_storage=None if is_stored else _build_conversion(f"{spec['group']}/{version['name']}"),
+        to_storage=None if is_stored else _build_conversion(f"{spec['group']}/{stored}"),
+        is_storage_version=is_stored,
         scale=scale,
         check=(lambda value, old: check_scale(value, scale)) if scale else None,
         warning=_build_warning(spec["group"], names["kind"], version),
     )
+
+
+def _build_conversion(api_version: str) -> Convert:
+    """Return the conversion of strategy None: the same object under another version."""
+    return lambda value: {**value, "apiVersion": api_version}
 
 
 def _build_scale(raw: Obj | None) -> Scale | None:
@@ -199,12 +208,11 @@ def _check_versions(versions: list[Obj]) -> list[Cause]:
 def _check_columns(version: Obj, path: str) -> list[Cause]:
     causes = []
     for index, printed in enumerate(version.get("additionalPrinterColumns") or []):
-        field, kind, text = f"{path}.additionalPrinterColumns[{index}]", printed.get("type"), printed.get("jsonPath")
+        field, kind = f"{path}.additionalPrinterColumns[{index}]", printed.get("type")
         causes += [] if printed.get("name") else [required(f"{field}.name")]
-        detail = f"must be one of {','.join(_COLUMN_TYPES)}"
         if kind not in _COLUMN_TYPES:
-            causes.append(invalid_value(f"{field}.type", kind, detail) if kind else required(f"{field}.type", detail))
-        causes += _check_path(f"{field}.JSONPath", text)
+            causes.append(invalid_value(f"{field}.type", kind, f"must be one of {','.join(_COLUMN_TYPES)}"))
+        causes += _check_path(f"{field}.JSONPath", printed.get("jsonPath"))
     return causes
 
 

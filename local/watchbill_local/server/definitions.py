@@ -6,10 +6,12 @@ definition can use the kind. What a definition means is in crds.py.
 
 from __future__ import annotations
 
+import functools
 import logging
 
 from watchbill_local.server.crds import build_resources
 from watchbill_local.server.registry import DEFINITIONS, Registry
+from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Change, Store
 from watchbill_local.server.values import Obj
 
@@ -46,6 +48,13 @@ class Definitions:
             log.exception("the definition %s cannot be served; its kind stays as it was", name)
             return
         self._registry.install(name, resources)
-        stored = next((resource for resource in resources if resource.is_storage_version), None)
-        if stored is not None and stored.schema is not None:
-            self._store.reform(stored.key, stored.schema.fill_defaults)
+        for resource in resources:
+            if resource.is_storage_version:
+                self._store.reform(resource.key, functools.partial(_bring_up_to, resource))
+
+
+def _bring_up_to(resource: Resource, obj: Obj) -> None:
+    """Give an object that was stored earlier the version and the defaults that its kind has now."""
+    obj["apiVersion"] = resource.api_version
+    if resource.schema is not None:
+        resource.schema.fill_defaults(obj)
