@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from support.deciding import Ledger, accept, declare, finish, register, remove, submit
 from support.invariants import check_all, check_replay
-
 from watchbill_coordination.core.commands import (
     Command,
     DrainReplica,
@@ -186,8 +185,7 @@ class CoreMachine(RuleBasedStateMachine):
     def everything_holds(self) -> None:
         """All that must hold of any state."""
         check_all(self.ledger)
-        present = {uid for uid in self.objects.values()}
-        assert set(self.ledger.state.tasks) == present
+        assert set(self.ledger.state.tasks) == set(self.objects.values())
 
     def teardown(self) -> None:
         """The log alone leads to the same state."""

@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 from support.deciding import Ledger, accept, declare, finish, register, remove, submit
-
 from watchbill_coordination.core.assignments import pending_messages
 from watchbill_coordination.core.commands import Command, LoseReplica, ReleaseReplica
 from watchbill_coordination.core.events import TaskSucceeded

@@ -7,7 +7,6 @@ an index with what the members say.
 from __future__ import annotations
 
 from support.deciding import Ledger
-
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.follow_up import follow_up
 from watchbill_coordination.core.scheduling import build_entry
@@ -64,7 +63,8 @@ def check_locks(state: State) -> None:
     assert len(tokens) == len(set(tokens))
     assert all(token <= state.tokens for token in tokens)
     for lock in state.locks.values():
-        assert lock.shared or len(lock.holders) == 1, lock
+        known = [state.tasks[holder] for holder in lock.holders if holder in state.tasks]
+        assert len(lock.holders) == 1 or all(wishes(task.spec)[lock.name] for task in known), lock
 
 
 def check_at_rest(state: State, now: float) -> None:
