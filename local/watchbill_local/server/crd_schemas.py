@@ -13,14 +13,15 @@ from watchbill_local.server.causes import forbidden_value, invalid_value, requir
 from watchbill_local.server.cel_static import find_mistake
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.schema_scalars import compile_pattern
-from watchbill_local.server.schema_shape import EMBEDDED, PRESERVE
+from watchbill_local.server.schema_shape import PRESERVE
 from watchbill_local.server.schema_validate import INT_OR_STRING, MISSING, compile_validator
-from watchbill_local.server.values import Obj
+from watchbill_local.server.values import Obj, dig
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _RULES = "x-kubernetes-validations"
 _UNSUPPORTED = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref")
+_UNIQUE = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
 _WHERE = {"root": "at the root", "item": "for specified array items", "field": "for specified object fields"}
 
 
@@ -31,8 +32,6 @@ def check_structural(root: Obj, path: str) -> list[Cause]:
 
 def _check_node(schema: Obj, path: str, level: str) -> list[Cause]:
     causes = _check_shape(schema, path, level)
-    if level == "root" and schema.get("type") not in (None, "object"):
-        causes.append(invalid_value(f"{path}.type", schema["type"], "must be object at the root"))
     for key, below in (schema.get("properties") or {}).items():
         causes += _check_node(below, f"{path}.properties[{key}]", "field")
     if isinstance(schema.get("items"), dict):
@@ -46,23 +45,25 @@ def _check_node(schema: Obj, path: str, level: str) -> list[Cause]:
 
 def _check_shape(schema: Obj, path: str, level: str) -> list[Cause]:
     kind = schema.get("type")
-    causes = [forbidden_value(f"{path}.{key}", f"{key} is not supported") for key in _UNSUPPORTED if key in schema]
-    if not kind and not schema.get(INT_OR_STRING) and not schema.get(PRESERVE):
-        causes.append(required(f"{path}.type", f"must not be empty {_WHERE[level]}"))
-    elif kind and kind not in _TYPES:
-        causes.append(unsupported(f"{path}.type", kind, _TYPES))
-    if kind == "array" and not schema.get("items"):
-        causes.append(required(f"{path}.items", "must be specified"))
-    if schema.get("properties") and schema.get("additionalProperties"):
-        detail = "additionalProperties and properties are mutual exclusive"
-        causes.append(forbidden_value(f"{path}.additionalProperties", detail))
-    if schema.get("uniqueItems"):
-        detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
-        causes.append(forbidden_value(f"{path}.uniqueItems", detail))
-    if schema.get(EMBEDDED) and kind != "object":
-        causes.append(required(f"{path}.type", f"must be object if {EMBEDDED} is true"))
-    if schema.get("pattern"):
-        causes += _check_pattern(schema["pattern"], path)
+    is_untyped = not kind and not schema.get(INT_OR_STRING) and not schema.get(PRESERVE)
+    both = "additionalProperties and properties are mutual exclusive"
+    rules = [
+        (is_untyped, required(f"{path}.type", f"must not be empty {_WHERE[level]}")),
+        (kind and kind not in _TYPES, unsupported(f"{path}.type", kind, _TYPES)),
+        (kind == "array" and not schema.get("items"), required(f"{path}.items", "must be specified")),
+        (
+            schema.get("properties") and "additionalProperties" in schema,
+            forbidden_value(f"{path}.additionalProperties", both),
+        ),
+        (schema.get("uniqueItems"), forbidden_value(f"{path}.uniqueItems", _UNIQUE)),
+        (
+            level == "root" and kind not in (None, "object"),
+            invalid_value(f"{path}.type", kind, "must be object at the root"),
+        ),
+    ]
+    causes = [cause for is_broken, cause in rules if is_broken]
+    causes += [forbidden_value(f"{path}.{key}", f"{key} is not supported") for key in _UNSUPPORTED if key in schema]
+    causes += _check_pattern(schema["pattern"], path) if schema.get("pattern") else []
     return causes + _check_list_type(schema, path)
 
 
@@ -76,34 +77,19 @@ def _check_pattern(pattern: str, path: str) -> list[Cause]:
 
 
 def _check_list_type(schema: Obj, path: str) -> list[Cause]:
-    name = "x-kubernetes-list-type"
-    kind, keys = schema.get(name), schema.get("x-kubernetes-list-map-keys")
-    causes = []
-    if kind and kind not in ("atomic", "set", "map"):
-        causes.append(unsupported(f"{path}.{name}", kind, ("atomic", "set", "map")))
-    if kind and schema.get("type") != "array":
-        causes.append(invalid_value(f"{path}.type", schema.get("type"), f"must be array if {name} is specified"))
-    if keys and kind != "map":
-        causes.append(required(f"{path}.{name}", "must be map if x-kubernetes-list-map-keys is non-empty"))
-    if kind == "map" and not keys:
-        detail = f"must not be empty if {name} is map"
-        causes.append(required(f"{path}.x-kubernetes-list-map-keys", detail))
-    if kind == "map" and keys:
-        causes += _check_map_keys(schema.get("items") or {}, keys, path)
-    return causes
-
-
-def _check_map_keys(items: Obj, keys: list[str], path: str) -> list[Cause]:
-    properties = items.get("properties") or {}
-    if any(key not in properties for key in keys):
-        detail = "entries must all be names of item properties"
-        return [invalid_value(f"{path}.x-kubernetes-list-map-keys", keys, detail)]
-    detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
-    return [
-        required(f"{path}.items.properties[{key}].default", detail)
-        for key in keys
-        if key not in (items.get("required") or []) and "default" not in properties[key]
+    name, keys_name = "x-kubernetes-list-type", "x-kubernetes-list-map-keys"
+    kind, keys = schema.get(name), schema.get(keys_name)
+    properties = dig(schema, "items", "properties", default={})
+    is_foreign = kind == "map" and any(key not in properties for key in keys or [])
+    kinds, named = ("atomic", "set", "map"), "entries must all be names of item properties"
+    rules = [
+        (kind and kind not in kinds, unsupported(f"{path}.{name}", kind, kinds)),
+        (kind and schema.get("type") != "array", required(f"{path}.type", f"must be array if {name} is specified")),
+        (keys and kind != "map", required(f"{path}.{name}", f"must be map if {keys_name} is non-empty")),
+        (kind == "map" and not keys, required(f"{path}.{keys_name}", f"must not be empty if {name} is map")),
+        (is_foreign, invalid_value(f"{path}.{keys_name}", keys, named)),
     ]
+    return [cause for is_broken, cause in rules if is_broken]
 
 
 def _check_rules(schema: Obj, path: str, *, is_root: bool) -> list[Cause]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from watchbill_local.server.errors import Cause, bad_request
-from watchbill_local.server.values import Obj, dig, name_go_type
+from watchbill_local.server.errors import Cause
+from watchbill_local.server.values import Obj, dig
 
 _RENAMED = """
 involvedObject=regarding message=note reportingComponent=reportingController source=deprecatedSource
@@ -40,19 +40,6 @@ def fill_service(value: Obj, old: Obj | None, now: str) -> None:
     for port in value["spec"].get("ports") or []:
         port.setdefault("protocol", "TCP")
         port.setdefault("targetPort", port.get("port"))
-
-
-def check_data(value: Obj, old: Obj | None) -> list[Cause]:
-    """Refuse a config map or secret whose data is not text. Raises a 400, as Go's decoder does."""
-    for field in ("data", "binaryData"):
-        for item in (value.get(field) or {}).values():
-            if not isinstance(item, str):
-                kind = value.get("kind")
-                raise bad_request(
-                    f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal '
-                    f"{name_go_type(item)} into Go struct field {kind}.{field} of type string"
-                )
-    return []
 
 
 def check_event(value: Obj, old: Obj | None) -> list[Cause]:

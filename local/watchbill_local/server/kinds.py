@@ -8,22 +8,18 @@ and kind_cells.py. A kind that is not in the table does not exist here unless a 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from watchbill_local.server import kind_rules
 from watchbill_local.server.crds import check_crd, fill_crd
-from watchbill_local.server.errors import bad_request
 from watchbill_local.server.jsonpath import parse_jsonpath
 from watchbill_local.server.kind_cells import CELLS, build_age
 from watchbill_local.server.pod_rules import check_pod, fill_pod
 from watchbill_local.server.resource import Check, Fill, Resource, Row
 from watchbill_local.server.values import Obj, copy_value
 
-P = ParamSpec("P")
-R = TypeVar("R")
 FIELDS = {field.name for field in fields(Resource)}
 TABLE = Path(__file__).with_name("kinds.json")
 PLAIN_COLUMNS: list[Obj] = [{"name": "Name"}, {"name": "Age"}]
@@ -36,7 +32,6 @@ FILLS: dict[str, Fill] = {
     "service": kind_rules.fill_service,
 }
 CHECKS: dict[str, Check] = {
-    "data": kind_rules.check_data,
     "definition": check_crd,
     "event": kind_rules.check_event,
     "lease": kind_rules.check_lease,
@@ -55,34 +50,21 @@ def _build_kind(entry: Obj, stored: dict[tuple[str, str], Obj]) -> Resource:
     """Return one kind; a view shows the objects of a kind in another group, by that kind's columns and rules."""
     view_of = entry.get("storage_group")
     columns = (entry if view_of is None else stored[view_of, entry["plural"]]).get("columns", PLAIN_COLUMNS)
-    row, fill, check = _build_row(columns), _build_fill(entry), CHECKS.get(entry.get("check", ""))
+    row = _build_row(columns)
     plain = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     made: dict[str, Any] = {
         "group": plain.get("group", ""),
         "version": "v1",
         "columns": tuple(_build_column(column) for column in columns),
         "row": row,
-        "fill": _guard(fill, entry["kind"]) if fill else None,
-        "check": _guard(check, entry["kind"]) if check else None,
+        "fill": _build_fill(entry),
+        "check": CHECKS.get(entry.get("check", "")),
     }
     if view_of is not None:
         made |= {"row": lambda value, now: row(kind_rules.build_core_event(value), now), "is_storage_version": False}
         made |= {"from_storage": kind_rules.build_new_event, "to_storage": kind_rules.build_core_event}
     named: dict[str, Any] = {key: value for key, value in plain.items() if key in FIELDS}
     return Resource(**{**named, **made})
-
-
-def _guard(rule: Callable[P, R], kind: str) -> Callable[P, R]:
-    """Return a rule that answers an object of a wrong shape with a 400, as Go's decoder does."""
-
-    def guarded(*args: P.args, **options: P.kwargs) -> R:
-        try:
-            return rule(*args, **options)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            words = f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal'
-            raise bad_request(f"{words}: {error}") from error
-
-    return guarded
 
 
 def _build_column(column: Obj) -> Obj:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from watchbill_local.server.errors import ApiError
 from watchbill_local.server.kinds import build_kinds
 from watchbill_local.server.metadata import check_metadata
 from watchbill_local.server.names import check_label, check_qualified_name, check_subdomain
@@ -260,16 +259,6 @@ def test_the_plain_text_of_a_secret_is_encoded() -> None:
     assert (value["data"], "stringData" in value, value["type"]) == ({"a": "Yg==", "c": "ZA=="}, False, "Opaque")
 
 
-def test_data_that_is_no_text_is_a_bad_request() -> None:
-    """Go's decoder refuses it before any check."""
-    with pytest.raises(ApiError) as refused:
-        check("configmaps", {"kind": "ConfigMap", "data": {"a": 1}})
-    assert refused.value.message == (
-        'ConfigMap in version "v1" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct '
-        "field ConfigMap.data of type string"
-    )
-
-
 def test_a_namespace_is_labelled_with_its_name() -> None:
     """Selectors on namespaces rely on it."""
     value = filled("namespaces", {"metadata": {"name": "n"}})
@@ -309,16 +298,6 @@ def test_malformed_metadata_is_told_in_upstreams_words(metadata: Obj, field: str
     cause = check_metadata(KINDS["configmaps"], {"name": "a", **metadata})[0]
     assert cause.field == field
     assert cause.message.startswith(message)
-
-
-@pytest.mark.parametrize(
-    "metadata", [{"labels": {"a": 1}}, {"annotations": []}, {"finalizers": "a"}, {"finalizers": [1]}, {"name": 5}]
-)
-def test_metadata_of_a_wrong_type_is_a_bad_request(metadata: Obj) -> None:
-    """Go's decoder refuses it before any check."""
-    with pytest.raises(ApiError) as refused:
-        check_metadata(KINDS["configmaps"], metadata)
-    assert refused.value.code == 400
 
 
 @pytest.mark.parametrize(
