@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from watchbill_coordination.core.commands import Command
 from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.layout import Layout
 
 from watchbill_operator.conditions import Finding
 from watchbill_operator.context import Settled, SharedContext
+from watchbill_operator.loop import Inbox
 from watchbill_operator.notices import Subject, parse_subject
 from watchbill_operator.observations import Observation
 
@@ -31,10 +31,10 @@ Report = Callable[[Subject, Finding], None]
 class ContextKeeper:
     """Follows the labelled ConfigMaps."""
 
-    def __init__(self, layout: Layout, state: State, submit: Callable[[Command], None], report: Report) -> None:
+    def __init__(self, layout: Layout, state: State, inbox: Inbox, report: Report) -> None:
         self._shared = SharedContext(layout)
         self._state = state
-        self._submit = submit
+        self._inbox = inbox
         self._report = report
         self._seen: list[Observation] = []
         self._subjects: dict[str, Subject] = {}  #: by name
@@ -65,6 +65,7 @@ class ContextKeeper:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            await self._inbox.settled.wait()
             seen, self._seen = self._seen, []
             published = dict(self._state.context)
             try:
@@ -74,7 +75,7 @@ class ContextKeeper:
                 loop.call_later(RETRY_SECONDS, self._wake.set)
                 continue
             for command in settled.commands:
-                self._submit(command)
+                self._inbox.submit(command)
             self._tell(settled.findings)
 
     def shut(self) -> None:

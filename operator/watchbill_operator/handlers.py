@@ -6,7 +6,7 @@ Invariant: kopf writes nothing to the API: no finalizers, no annotations, no eve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,21 @@ IDLE_WORKER_SECONDS = 1.0  #: kopf keeps one asyncio task for each object that m
 
 Observe = Callable[[Observation], None]
 Handler = Callable[..., Awaitable[None]]
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Keeps kopf from copying and comparing each object, which only its other kinds of handlers need."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Iterable[kopf.FieldSpec] | None = None) -> kopf.BodyEssence:
+        """Nothing of an object is compared."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Nothing was kept."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Nothing is kept."""
 
 
 def build_registry(observe: Observe, kubeconfig: Path | None) -> kopf.OperatorRegistry:
@@ -57,6 +72,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = IDLE_WORKER_SECONDS
     settings.queueing.exit_timeout = 0.2
     settings.process.ultimate_exiting_timeout = None
+    settings.persistence.diffbase_storage = NoDiffs()
     return settings
 
 

@@ -24,6 +24,7 @@ class Health:
     """What the loop tells about itself."""
 
     waiting_for: str = "starting"  #: why this process is not ready; empty: it is
+    volume: str = ""  #: why nothing can be recorded now; empty: it can
     alive_at: float = field(default_factory=time.monotonic)
 
     def beat(self) -> None:
@@ -63,8 +64,8 @@ class HealthServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        if self._health.waiting_for:
-            return web.Response(status=503, text=f"{self._health.waiting_for}\n")
+        if reason := self._health.waiting_for or self._health.volume:
+            return web.Response(status=503, text=f"{reason}\n")
         return web.Response(text="ok\n")
 
     async def _scrape(self, _: web.Request) -> web.Response:

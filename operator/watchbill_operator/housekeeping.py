@@ -46,6 +46,7 @@ class HouseWiring:
     clean: Callable[[ReplicaName, tuple[TaskUid, ...]], None]  #: send a cleanup message
     close: Callable[[ReplicaName], None]  #: the mailboxes of a replica whose workspace goes
     pods: Callable[[], set[str]]  #: names of the pods that are there
+    settled: asyncio.Event  #: the state is durable
 
 
 class Housekeeping:
@@ -88,6 +89,7 @@ class Housekeeping:
 
     async def _end_lives(self) -> None:
         """Delete finished Tasks whose time to live is over; the deletion comes back as an observation."""
+        await self._wiring.settled.wait()
         for uid in expired_tasks(self._state, time.time())[:DELETIONS]:
             task = self._state.tasks.get(uid)
             if task is None:
@@ -104,13 +106,17 @@ class Housekeeping:
     async def _tidy(self) -> None:
         """Remove workspaces and results that nobody needs, and have agents remove the work of Tasks that are gone."""
         present = await asyncio.to_thread(list_workspaces, self._layout)
+        await self._wiring.settled.wait()
         for replica in plan_workspace_removal(present, self._state, self._wiring.pods()):
             await self._remove_workspace(replica)
         for replica in list(self._state.replicas):
             work = await asyncio.to_thread(list_work, self._layout, replica)
+            await self._wiring.settled.wait()
             if tasks := plan_cleanup(work, replica, self._state):
                 self._wiring.clean(replica, tasks)
-        results = plan_result_removal(await asyncio.to_thread(list_results, self._layout), self._state)
+        present_results = await asyncio.to_thread(list_results, self._layout)
+        await self._wiring.settled.wait()
+        results = plan_result_removal(present_results, self._state)
         if results:
             await asyncio.to_thread(remove_results, self._layout, results)
 

@@ -29,11 +29,12 @@ from watchbill_operator.notices import Subject, build_notice, parse_subject
 from watchbill_operator.observations import Observation, parse_agent, parse_task
 from watchbill_operator.patching import Patcher, Rank, Target
 from watchbill_operator.pods import PodSettings
-from watchbill_operator.reconcile import Listing, build_known, load_listing, plan_removals
+from watchbill_operator.reconcile import Known, Listing, build_known, load_listing, plan_removals
 from watchbill_operator.statuses import Statuses, rank_of, task_target
 
 logger = logging.getLogger(__name__)
 
+SLICE = 50  #: objects looked at before others get their turn
 RECONCILE_SHARE = 50  #: a reconcile takes at most one part in so many of our time
 
 
@@ -53,12 +54,12 @@ class Leader:
         self._mailroom = Mailroom(layout, self._state, self._inbox.submit, local=config.local_volume)
         self.fleet = Fleet(api, layout, settings, self._wiring())
         self._statuses = Statuses(self._state, self.fleet)
-        self._patcher = Patcher(api, self._statuses.build, on_fence=self._on_fence)
+        self._patcher = Patcher(api, self._statuses.build, self._inbox.settled, on_fence=self._on_fence)
         self._announcer = Announcer(api)
         self._actions = CommitActions(
             coordinator, self._mailroom, self.fleet, self._patcher, tell=(self._announcer, self._metrics)
         )
-        self._contexts = ContextKeeper(layout, self._state, self._submit, self._announce)
+        self._contexts = ContextKeeper(layout, self._state, self._inbox, self._announce)
         self._actions.context_changed = self._contexts.committed
         self._house = Housekeeping(api, layout, self._state, self._house_wiring())
         self._loop = Loop(coordinator, self._inbox, self._actions, self._health)
@@ -93,7 +94,7 @@ class Leader:
                 self.fleet.observed.removed.setdefault(name, self._state.agents[name].uid)
             self._inbox.replan(name)
         self._actions.deliver(list(self._state.replicas))
-        self._mend(listing)
+        await self._mend(listing)
         self._contexts.listed()
 
     async def run(self) -> None:
@@ -129,6 +130,7 @@ class Leader:
             clean=self._actions.clean,
             close=self._mailroom.close,
             pods=lambda: set(self.fleet.observed.pods),
+            settled=self._inbox.settled,
         )
 
     def _submit(self, command: Command) -> None:
@@ -183,18 +185,27 @@ class Leader:
             except ApiError as error:
                 logger.warning("reconcile put off: %s", error)
                 continue
-            for observation in listing.observations:
-                self.observe(observation)
-            for command in plan_removals(known, listing):
-                self._inbox.submit(command)
-            for name in self._state.agents:
-                self._inbox.replan(name)
-            self._mend(listing)
+            await self._compare(known, listing)
             pause = max(self._config.reconcile_seconds, (time.monotonic() - started) * RECONCILE_SHARE)
 
-    def _mend(self, listing: Listing) -> None:
+    async def _compare(self, known: Known, listing: Listing) -> None:
+        """Take in a later LIST."""
+        for number, observation in enumerate(listing.observations):
+            self.observe(observation)
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+        for command in plan_removals(known, listing):
+            self._inbox.submit(command)
+        for name in self._state.agents:
+            self._inbox.replan(name)
+        await self._mend(listing)
+
+    async def _mend(self, listing: Listing) -> None:
         """Offer the objects whose status is not what the log says."""
-        for observation in listing.of("Task"):
+        for number, observation in enumerate(listing.of("Task")):
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+                await self._inbox.settled.wait()
             task = self._state.tasks.get(TaskUid(observation.uid))
             target = Target(TASKS, observation.name, observation.uid)
             if task is not None and self._statuses.differs(target, observation.body.get("status") or {}):

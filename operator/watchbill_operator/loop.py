@@ -1,9 +1,9 @@
 """The one task that owns the state: wishes in, one group commit, actions out.
 
 Owns the order "decide, append, sync, look at the fence, then act". Invariants: nothing else changes the state, and
-nothing acts on what is not committed: staging and committing happen in one go, without letting other tasks of this
-process run in between, so whatever they read is durable. Where a full volume keeps a batch from being committed, no
-action happens until it is. Never does I/O of its own but the commit: the `Actions` do.
+nothing acts on what is not committed. On a quick volume staging and committing happen in one go, so that whatever other
+tasks of this process read is durable; on a slow or full one they run meanwhile, and `settled` tells them that the state
+is ahead of the disk. Never does I/O of its own but the commit and the projections: the `Actions` do.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,8 +28,10 @@ logger = logging.getLogger(__name__)
 
 BATCH = 512  #: commands of one commit; more wait for the next one
 FULL_PAUSE_SECONDS = 1.0  #: between two tries to commit on a full volume
+SLOW_SECONDS = 0.001  #: a commit that usually takes longer is worth the hand-over to a thread, 0.2 ms
 IDLE_BEAT_SECONDS = 5.0  #: the longest sleep, so that /healthz can tell idle from stuck
-PROJECTION_SECONDS = 1.0  #: the files are at most so old
+PROJECTION_SECONDS = 1.0  #: registry and locks are at most so old
+QUEUE_SECONDS = 5.0  #: the queue, which holds every task, and the project state
 PROJECTION_SHARE = 20  #: and take at most one part in so many of our time
 
 
@@ -49,6 +52,7 @@ class Inbox:
     commands: deque[Command | Mail] = field(default_factory=deque)
     agents: set[AgentName] = field(default_factory=set)  #: to be planned
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    settled: asyncio.Event = field(default_factory=asyncio.Event)  #: the state is durable: it may be acted on
 
     def submit(self, item: Command | Mail) -> None:
         """Hand a wish over."""
@@ -82,8 +86,12 @@ class Loop:
         self._inbox = inbox
         self._actions = actions
         self._health = health
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._usual_seconds = 0.0  #: of a commit, smoothed
         self._projected_seq = 0
         self._project_at = 0.0
+        self._queue_at = 0.0
+        inbox.settled.set()
 
     async def run(self) -> None:
         """Turn until cancelled.
@@ -104,10 +112,12 @@ class Loop:
         """Decide what waits, commit it, act on it."""
         self._inbox.wake.clear()
         commands, mail = self._inbox.take()
+        self._inbox.settled.clear()
         for command, rejected in zip(commands, self._coordinator.stage(commands, time.time()), strict=True):
             if rejected is not None:
                 logger.debug("refused: %s: %s", type(command).__name__, rejected.reason)
         committed = await self._commit()
+        self._inbox.settled.set()
         self._actions.act(committed, mail)
         agents, self._inbox.agents = self._inbox.agents, set()
         if agents:
@@ -116,13 +126,31 @@ class Loop:
     async def _commit(self) -> Committed:
         """Commit; on a full volume hold everything until there is room. Agents go on with what they have."""
         while True:
+            started = time.monotonic()
             try:
-                return self._coordinator.commit()
+                committed = await self._commit_once()
             except VolumeFull as fault:
                 logger.error("%s", fault)  # noqa: TRY400  # expected, and told in one sentence
-                self._health.waiting_for = str(fault)
-            self._health.beat()
-            await asyncio.sleep(FULL_PAUSE_SECONDS)
+                self._health.volume = str(fault)
+                self._health.beat()
+                await asyncio.sleep(FULL_PAUSE_SECONDS)
+                continue
+            if committed.records:
+                self._usual_seconds += (time.monotonic() - started - self._usual_seconds) / 8
+                self._health.volume = ""
+            return committed
+
+    async def _commit_once(self) -> Committed:
+        """Commit here, or in a thread where the volume is slow. Cancelled, it ends only after the commit has."""
+        if self._usual_seconds < SLOW_SECONDS or not self._coordinator.pending:
+            return self._coordinator.commit()
+        loop = asyncio.get_running_loop()
+        committing = loop.run_in_executor(self._committer, self._coordinator.commit)
+        try:
+            return await asyncio.shield(committing)
+        except asyncio.CancelledError:
+            await asyncio.wait([committing])
+            raise
 
     async def _sleep(self) -> None:
         """Wait for a wish or for the next thing that falls due."""
@@ -139,10 +167,15 @@ class Loop:
 
     def _project(self) -> None:
         """Write the projections when they are due: not for every event, and never for most of the time."""
-        now = time.monotonic()
-        if self._projected_seq == self._coordinator.state.seq or now < self._project_at:
+        now, seq = time.monotonic(), self._coordinator.state.seq
+        if self._projected_seq == seq or now < self._project_at:
             return
-        self._coordinator.write_projections()
-        self._projected_seq = self._coordinator.state.seq
+        with_queue = now >= self._queue_at
+        try:
+            self._coordinator.write_projections(with_queue=with_queue)
+        except OSError as error:
+            logger.warning("the projections are old: %s", error)
+        if with_queue:
+            self._projected_seq, self._queue_at = seq, now + QUEUE_SECONDS
         took = time.monotonic() - now
         self._project_at = now + max(PROJECTION_SECONDS, took * PROJECTION_SHARE)

@@ -30,7 +30,7 @@ from watchbill_operator.mail import Mail, parse_message
 
 logger = logging.getLogger(__name__)
 
-COPIES = 4  #: results copied at once
+COPIES = 8  #: results copied at once
 SAFETY_POLL_SECONDS = 2.0  #: all outboxes are listed so often, whatever inotify says
 BUSY_POLL_SECONDS = 0.02  #: on a volume that other hosts write to
 IDLE_POLL_SECONDS = 1.0

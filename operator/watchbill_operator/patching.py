@@ -31,7 +31,7 @@ from watchbill_operator.api import (
 logger = logging.getLogger(__name__)
 
 PARALLEL = 12  #: patches under way; the rest of the API threads stays free for pods
-CROWD = 100  #: patches waiting from which on a merely waiting task is not worth a write
+CROWD = 100  #: patches waiting from which on a task that has not ended is hardly worth a write
 RETRY_SECONDS = 5.0  #: until a patch that found no API is offered again
 
 
@@ -50,7 +50,10 @@ SETTLE_SECONDS: Mapping[Rank, float] = {
     Rank.RUNNING: 0.1,  #: a task that ends within it costs no Running patch
     Rank.WAITING: 1.0,  #: a task that starts within it costs no Queued patch
 }
-CROWDED_SECONDS = 30.0  #: the longest that a waiting task's patch is put off in a crowd
+CROWDED_SECONDS: Mapping[Rank, float] = {
+    Rank.RUNNING: 1.0,
+    Rank.WAITING: 30.0,
+}  #: the longest that a patch is put off in a crowd
 POOL_SPACING_SECONDS = 1.0  #: between two patches of one Agent, whose counts change with each dispatch
 
 
@@ -130,8 +133,8 @@ class PatchQueue:
             due, token, target = heap[0]
             entry = self.waiting.get(target)
             if entry is not None and entry.token == token:
-                crowded = rank is Rank.WAITING and len(self.waiting) >= CROWD
-                return max(due, entry.offered + CROWDED_SECONDS) if crowded else due
+                put_off = CROWDED_SECONDS.get(rank, 0.0) if len(self.waiting) >= CROWD else 0.0
+                return max(due, entry.offered + put_off)
             heapq.heappop(heap)
         return None
 
@@ -142,8 +145,9 @@ Build = Callable[[Target], Mapping[str, Any] | None]  #: the status to send now;
 class Patcher:
     """Sends what is due, `PARALLEL` at once, from the event loop."""
 
-    def __init__(self, api: Api, build: Build, *, on_fence: Callable[[str], None]) -> None:
+    def __init__(self, api: Api, build: Build, settled: asyncio.Event, *, on_fence: Callable[[str], None]) -> None:
         self.queue = PatchQueue()
+        self._settled = settled
         self._api = api
         self._build = build
         self._on_fence = on_fence
@@ -158,6 +162,7 @@ class Patcher:
     async def run(self) -> None:
         """Send until cancelled."""
         while True:
+            await self._settled.wait()
             self._wake.clear()
             due = self._start_due()
             timeout = None if due is None else max(0.0, due - time.monotonic())
@@ -177,7 +182,7 @@ class Patcher:
             target = self.queue.take(time.monotonic())
             if target is None:
                 return self.queue.next_due()
-            sending = asyncio.create_task(self._send(target))
+            sending = asyncio.create_task(self._send(target, self._build(target)))
             self._sending.add(sending)
             sending.add_done_callback(self._sent)
         return None
@@ -186,9 +191,8 @@ class Patcher:
         self._sending.discard(sending)
         self._wake.set()
 
-    async def _send(self, target: Target) -> None:
+    async def _send(self, target: Target, status: Mapping[str, Any] | None) -> None:
         """Send one patch. An object that is gone or another is no error; a fence is the end of this operator."""
-        status = self._build(target)
         try:
             if status is not None:
                 await self._api.send(build_patch(target, status))
