@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -37,7 +38,7 @@ from watchbill_agent.outcome import FAILED, Outcome
 from watchbill_agent.runners import Runner, StopRequest
 from watchbill_agent.settings import Settings
 from watchbill_agent.wakeup import Bell
-from watchbill_agent.workspace import prepare_order, remove_work, sync_result
+from watchbill_agent.workspace import build_base_environment, prepare_order, remove_work, sync_result
 
 RESEND_SECONDS = 1.0  #: between two attempts to write to an outbox that takes nothing
 
@@ -55,6 +56,7 @@ class AgentLoop:
         self._outbox = OutboxWriter(settings.outbox, settings.replica, incarnation, start=start)
         self._heartbeat = Heartbeat(settings.state, incarnation)
         self._bell = Bell(settings.inbox, notify=settings.notify)
+        self._base = build_base_environment(os.environ)
         self._observed: deque[Observation] = deque()
         self._stops: dict[Key, StopRequest] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # attempts, and writing that waits for the disk
@@ -127,7 +129,7 @@ class AgentLoop:
         """Run one attempt; its end is an observation."""
         key = (assign.task, assign.attempt)
         try:
-            order = prepare_order(self._settings, assign)
+            order = prepare_order(self._settings, assign, self._base)
             outcome = await self._runner.run(order, stop)
         except OSError as error:
             outcome = Outcome(outcome=FAILED, reason="WorkspaceFailed", message=f"the work folder failed: {error}")

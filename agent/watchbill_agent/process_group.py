@@ -92,10 +92,11 @@ def find_strays(leaders: Collection[int], mark: bytes | None) -> set[int]:
     `leaders` are commands that still run, with their trees: not strays. `mark` narrows it to the orphans of one
     attempt while others run; one that hides its environment is then found when the last attempt ends.
     """
-    me = os.getpid()
-    orphans = list_children(me) - set(leaders)
+    orphans = _list_own_children() - set(leaders)
+    if not orphans:
+        return set()
     reap(orphans)
-    alive = (list_children(me) & orphans) - set(leaders)
+    alive = _list_own_children() & orphans
     ours = {pid for pid in alive if mark is None or not leaders or carries(pid, mark)}
     return ours.union(*(list_descendants(pid) for pid in ours))
 
@@ -112,6 +113,13 @@ def end_all(find: Callable[[], Collection[int]]) -> Collection[int]:
 def end_all_below() -> Collection[int]:
     """Kill everything below this process; return what does not end."""
     return end_all(lambda: find_strays((), None))
+
+
+def _list_own_children() -> set[int]:
+    """Return the children of this process: its main thread starts them all, and is given the orphans."""
+    me = os.getpid()
+    with open(f"/proc/{me}/task/{me}/children", "rb") as file:
+        return set(map(int, file.read().split()))
 
 
 def _prctl(option: int, value: int) -> None:

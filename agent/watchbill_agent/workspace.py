@@ -41,10 +41,15 @@ def count_start(state: Path) -> int:
     return starts + 1
 
 
+def build_base_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what commands inherit: all but what is meant for the agent itself."""
+    return {name: value for name, value in environment.items() if not name.startswith("WATCHBILL_")}
+
+
 def build_environment(settings: Settings, assign: Assign, directory: Path, base: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a command: the agent's own, the Task's, and what Watchbill tells it."""
+    """Return the environment of a command: what it inherits, the Task's, and what Watchbill tells it."""
     results = settings.context / "results"
-    environment = {name: value for name, value in base.items() if not name.startswith("WATCHBILL_")}
+    environment = dict(base)
     for entry in assign.command.get("env") or ():
         if not entry["name"].startswith("WATCHBILL_"):
             environment[entry["name"]] = str(entry.get("value") or "")
@@ -65,14 +70,16 @@ def build_environment(settings: Settings, assign: Assign, directory: Path, base:
     }
 
 
-def prepare_order(settings: Settings, assign: Assign) -> Order:
-    """Make the attempt's folder and files and return what a runner needs. Raises OSError."""
+def prepare_order(settings: Settings, assign: Assign, base: Mapping[str, str]) -> Order:
+    """Make the attempt's folder and files and return what a runner needs; commands inherit `base`. Raises OSError."""
     directory = settings.work / work_directory(assign.task, assign.attempt)
+    directory.parent.mkdir(exist_ok=True)
     try:
-        (directory / RESULT).mkdir(parents=True)
+        directory.mkdir()
     except FileExistsError:
         _remove_tree(directory)
-        (directory / RESULT).mkdir(parents=True)
+        directory.mkdir()
+    (directory / RESULT).mkdir()
     (directory / PROMPT).write_text(assign.prompt, encoding="utf-8")
     stdin = directory / PROMPT if assign.prompt else None
     if assign.command.get("stdin") is not None:
@@ -83,7 +90,7 @@ def prepare_order(settings: Settings, assign: Assign) -> Order:
         directory=directory,
         stdin=stdin,
         command=assign.command if named else settings.command,
-        environment=build_environment(settings, assign, directory, os.environ),
+        environment=build_environment(settings, assign, directory, base),
         timeout_seconds=assign.timeout_seconds,
         grace_seconds=settings.grace_seconds,
     )
