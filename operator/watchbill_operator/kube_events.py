@@ -22,6 +22,7 @@ API_VERSION = "watchbill.dev/v1alpha1"
 COMPONENT = "watchbill-operator"
 BURST = 10.0  #: ordinary Events that may come at once
 REFILL_PER_SECOND = 0.5
+MESSAGE_BYTES = 1024
 NAME_LIMIT = 200  #: characters of the object's name in the Event's name
 
 
@@ -132,7 +133,7 @@ def _build_body(recorded: ev.Recorded, notice: _Notice, subject: Mapping[str, st
         "involvedObject": dict(subject),
         "type": "Warning" if type(recorded.event) in WARNINGS or _is_worse(recorded.event) else "Normal",
         "reason": notice.reason,
-        "message": clip(notice.tell(recorded.event), 1000),
+        "message": _clip_bytes(notice.tell(recorded.event)),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "reportingInstance": "",
@@ -140,6 +141,11 @@ def _build_body(recorded: ev.Recorded, notice: _Notice, subject: Mapping[str, st
         "lastTimestamp": time,
         "count": 1,
     }
+
+
+def _clip_bytes(message: str) -> str:
+    """The API server counts an Event's message in bytes."""
+    return clip(message, MESSAGE_BYTES).encode()[:MESSAGE_BYTES].decode("utf-8", "ignore")
 
 
 def _is_worse(event: ev.Event) -> bool:
