@@ -26,7 +26,7 @@ from watchbill_coordination.core.state import State
 from watchbill_coordination.projections.watermark import Watermark
 from watchbill_coordination.storage.atomic import sweep_temporaries
 from watchbill_coordination.storage.epochs import Holder
-from watchbill_coordination.storage.event_log import CommitTimes, EventLog, Opening
+from watchbill_coordination.storage.event_log import FULL, CommitTimes, EventLog, Opening
 from watchbill_coordination.storage.faults import VolumeFull
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reserve import make_reserve, release_reserve
@@ -142,7 +142,8 @@ class Coordinator:
         return committed
 
     def write_projections(self, *, with_queue: bool = True) -> bool:
-        """Write the files that changed since the last call; whether it was possible: not while events are staged.
+        """Write the files that changed since the last call; whether it was possible: not while events are staged,
+        and not on a full volume.
 
         The caller sets the cadence: the registry at most every second, the queue (`with_queue`) every 5 s.
         Raises OSError; the log is not harmed by it.
@@ -151,7 +152,13 @@ class Coordinator:
             return False
         if not self.has_reserve:
             self.has_reserve = make_reserve(self._log.layout)
-        self._projector.write(self.state, self._watermark(), with_queue=with_queue)
+        try:
+            self._projector.write(self.state, self._watermark(), with_queue=with_queue)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _logger.warning("projections are not written: %s", error.strerror)
+            return False
         return True
 
     def next_due(self) -> float | None:

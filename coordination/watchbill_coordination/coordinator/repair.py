@@ -25,7 +25,7 @@ from watchbill_coordination.storage.segments import name_active
 from watchbill_coordination.storage.verify import Finding
 from watchbill_coordination.storage.writer import Writer
 
-_DERIVED = ("Missing", "Damaged", "Differs", "Ahead")
+_DERIVED = ("Missing", "MissingLock", "Damaged", "Differs", "Ahead")
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class _Comparison:
     def _find_missing_locks(self, expected: dict[Path, bytes], seq: int) -> None:
         for path in expected:
             if path.parent == self.layout.locks and not path.exists():
-                self._tell("Missing", "the lock is held or wanted, and has no file", path, seq)
+                self._tell("MissingLock", "the lock is held or wanted, and has no file", path, seq)
 
     def _tell(self, kind: str, message: str, path: Path, seq: int = 0) -> None:
         self.findings.append(Finding(kind, message, str(path), seq=seq))
@@ -114,4 +114,5 @@ def verify(layout: Layout) -> Report:
         comparison.tell_rest(state.seq, is_read=log.recovered is not None)
     else:
         comparison.findings.clear()  # no log: nothing can be compared
-    return Report(log, state, (*log.findings, *comparison.findings))
+    found = [one for one in comparison.findings if not (log.is_live and one.kind == "MissingLock")]  # freed meanwhile
+    return Report(log, state, (*log.findings, *found))

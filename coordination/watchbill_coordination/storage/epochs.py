@@ -117,12 +117,13 @@ def acquire_epoch(layout: Layout, holder: Holder, floor: int = 0) -> Claim:
 
 
 def check_fence(layout: Layout, epoch: int) -> None:
-    """Look up whether a higher epoch exists. Raises Fenced, naming its holder."""
+    """Look up whether `epoch` is still the highest. Raises Fenced, naming the holder of a higher one."""
     highest = load_highest_epoch(layout)
     if highest > epoch:
-        raise Fenced(
-            f"epoch {highest} was claimed by {load_holder(layout, highest) or 'another process'}; ours is {epoch}"
-        )
+        holder = load_holder(layout, highest) or "another process"
+        raise Fenced(f"epoch {highest} was claimed by {holder}; ours is {epoch}")
+    if highest < epoch:
+        raise Fenced(f"{layout.epochs / str(epoch)}: somebody removed our claim, so a successor could not be seen")
 
 
 def _link_claim(claim: Path, target: Path) -> bool:

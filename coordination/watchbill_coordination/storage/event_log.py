@@ -26,7 +26,7 @@ from watchbill_coordination.storage.faults import LogPoisoned, StorageFault, Vol
 from watchbill_coordination.storage.head import Head, HeadFile
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.recovery import Recovered, quarantine_tail, recover
-from watchbill_coordination.storage.segments import Segment, publish_segment
+from watchbill_coordination.storage.segments import Segment, load_newest_epoch, publish_segment
 from watchbill_coordination.storage.writer import check_no_writer
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  #: soft if they come from the write, before the sync
@@ -88,7 +88,8 @@ class EventLog:
         make_directories(layout.orchestration, layout.segments, layout.epochs)
         if opening.is_exclusive:
             check_no_writer(layout)
-        log = cls(layout, acquire_epoch(layout, opening.holder, opening.floor_epoch))
+        floor = max(opening.floor_epoch, load_newest_epoch(layout))
+        log = cls(layout, acquire_epoch(layout, opening.holder, floor))
         try:
             recovered = recover(layout, lambda record: visit(record.recorded), accept_loss=opening.accept_loss)
             for recorded in log._begin_segment(recovered, opening.holder):
@@ -154,6 +155,8 @@ class EventLog:
         except OSError as error:
             raise self._poisoned("sync", error) from error
         synced = time.perf_counter()
+        if not os.fstat(self._fd).st_nlink:
+            raise self._poisoned("look at our own file", FileNotFoundError(errno.ENOENT, "somebody removed it"))
         self._check_still_highest()
         self.times = CommitTimes(len(self._lines), len(batch), written - started, synced - written)
         self._settle(len(batch))

@@ -26,7 +26,7 @@ from watchbill_coordination.core.events import LogOpened, Recorded
 from watchbill_coordination.storage.blobs import load_blob
 from watchbill_coordination.storage.faults import LogCorrupt
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.segments import Link, load_chain
+from watchbill_coordination.storage.segments import Link, load_chain, open_segment
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class SegmentWalk:
         May be called again to go on from `end`, when the file has grown.
         """
         self.damage = ""
-        with open(self.link.segment.path, "rb") as file:
+        with open_segment(self.link.segment) as file:
             file.seek(self.end)
             while group := self._read_group(file):
                 lines, records = group

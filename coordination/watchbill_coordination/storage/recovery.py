@@ -21,7 +21,7 @@ from watchbill_coordination.storage.faults import AcknowledgedLost, LogCorrupt
 from watchbill_coordination.storage.head import Head, load_head
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import Position, SegmentWalk, load_sealed
-from watchbill_coordination.storage.segments import Segment, load_chain
+from watchbill_coordination.storage.segments import Segment, load_chain, open_segment
 
 Visit = Callable[[Record], object]
 
@@ -89,7 +89,7 @@ def quarantine_tail(layout: Layout, tail: Tail) -> LogTruncated:
 
 def _load_tail(walk: SegmentWalk) -> Tail | None:
     """Read what lies behind the last complete group; empty lines alone are nothing."""
-    with open(walk.link.segment.path, "rb") as file:
+    with open_segment(walk.link.segment) as file:
         file.seek(walk.end)
         content = file.read()
     if not content.strip(b"\n"):

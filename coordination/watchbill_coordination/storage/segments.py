@@ -14,6 +14,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from watchbill_coordination.codec.records import MAX_LINE, read_header
 from watchbill_coordination.core.events import LogOpened, SegmentOpened
@@ -83,6 +84,19 @@ def load_segments(layout: Layout) -> list[Segment]:
     return list(found.values())
 
 
+def load_newest_epoch(layout: Layout) -> int:
+    """Return the highest epoch that has a segment, 0 if there is none: the floor where claims were lost."""
+    return max((segment.epoch for segment in load_segments(layout)), default=0)
+
+
+def open_segment(segment: Segment) -> BinaryIO:
+    """Open the file for reading, also if its writer's successor gave it its sealed name meanwhile. Raises OSError."""
+    try:
+        return open(segment.path, "rb")
+    except FileNotFoundError:
+        return open(segment.path.with_name(segment.name), "rb")
+
+
 def load_active(layout: Layout) -> Segment | None:
     """Return what lies under `event-log.jsonl`; None if nothing lies there or it does not begin with a record."""
     try:
@@ -134,7 +148,7 @@ def seal_name(layout: Layout, segment: Segment) -> None:
 
 
 def _load_header(segment: Segment) -> LogOpened | SegmentOpened:
-    with open(segment.path, "rb") as file:
+    with open_segment(segment) as file:
         place = read_header(file.readline(MAX_LINE + 1))
     if place is None or not isinstance(place.event, LogOpened | SegmentOpened):
         raise LogCorrupt("the first line is not the header of a segment", file=segment.path, seq=segment.first)

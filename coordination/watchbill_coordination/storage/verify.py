@@ -20,7 +20,7 @@ from watchbill_coordination.storage.head import load_head
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import Position
 from watchbill_coordination.storage.recovery import Recovered, Visit, recover
-from watchbill_coordination.storage.segments import Link, load_chain, load_segments
+from watchbill_coordination.storage.segments import Link, load_chain, load_segments, open_segment
 from watchbill_coordination.storage.writer import Writer, load_writer
 
 
@@ -138,7 +138,7 @@ def _check_digests(layout: Layout, reported: Path) -> list[Finding]:
 def _is_as_sealed(link: Link) -> bool:
     digest = hashlib.sha256()
     left = link.sealed_bytes or 0
-    with open(link.segment.path, "rb") as file:
+    with open_segment(link.segment) as file:
         while block := file.read(min(left, 1 << 20)):
             digest.update(block)
             left -= len(block)

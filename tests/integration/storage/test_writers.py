@@ -208,3 +208,48 @@ def _chatter_and_kill(root: Path, commits: int) -> int:
     rest, _ = process.communicate(timeout=20)
     told = [line for line in [*lines, *rest.splitlines(keepends=True)] if line.endswith("\n")]
     return int(told[-1])
+
+
+def test_lost_claims_do_not_lower_the_epoch(tmp_path: Path) -> None:
+    """The segments remember it; a lower one would be no part of the log."""
+    write_log(tmp_path, 1)
+    write_log(tmp_path, 1)
+    for claim in Layout(tmp_path).epochs.iterdir():
+        claim.unlink()
+
+    assert open_log(tmp_path).epoch == 3
+
+
+def test_a_writer_whose_claim_was_removed_stops(tmp_path: Path) -> None:
+    """It could not see a successor any more."""
+    log = open_log(tmp_path)
+    (Layout(tmp_path).epochs / "1").unlink()
+    log.append(queued(1), NOW)
+
+    with pytest.raises(Fenced, match="removed our claim"):
+        log.commit()
+
+
+def test_a_writer_whose_file_was_removed_stops(tmp_path: Path) -> None:
+    """What it writes would have no name."""
+    log = open_log(tmp_path)
+    layout = Layout(tmp_path)
+    for path in (layout.active, *layout.segments.iterdir()):
+        path.unlink()
+    log.append(queued(1), NOW)
+
+    with pytest.raises(LogPoisoned, match="somebody removed it"):
+        log.commit()
+
+
+def test_removing_one_of_its_names_does_not_hurt_the_log(tmp_path: Path) -> None:
+    """The file has two until it is sealed."""
+    log = open_log(tmp_path)
+    Layout(tmp_path).active.unlink()
+    log.append(queued(1), NOW)
+    log.commit()
+    log.abandon()
+
+    open_log(tmp_path).abandon()
+
+    assert list_types(tmp_path) == ["LogOpened", "TaskQueued", "SegmentOpened"]
