@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from watchbill_local.server import kind_rules
-from watchbill_local.server.crds import check_crd, fill_crd
+from watchbill_local.server.crd_rules import check_crd
+from watchbill_local.server.crds import fill_crd
 from watchbill_local.server.jsonpath import parse_jsonpath
 from watchbill_local.server.kind_cells import CELLS, build_age
 from watchbill_local.server.pod_rules import check_pod, fill_pod

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from watchbill_local.server.crds import build_resources, check_crd, fill_crd, rank_version
+from watchbill_local.server.crd_rules import check_crd
+from watchbill_local.server.crds import build_resources, fill_crd, rank_version
 from watchbill_local.server.values import copy_value
 
 Obj = dict[str, Any]
@@ -145,8 +146,8 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
             SCHEMA,
             {**SPEC_SCHEMA, "x-kubernetes-validations": [{"rule": "self.size > 1"}]},
             f"{FIELD}.x-kubernetes-validations[0].rule",
-            'Invalid value: {"Rule":"self.size \\u003e 1","Message":"","MessageExpression":"","Reason":null,"FieldPath":"",'
-            "\"OptionalOldSelf\":null}: compilation failed: ERROR: <input>:1:5: undefined field 'size'",
+            'Invalid value: {"Rule":"self.size \\u003e 1","Message":"","MessageExpression":"","Reason":null,'
+            '"FieldPath":"","OptionalOldSelf":null}: compilation failed: ERROR: <input>:1:5: undefined field \'size\'',
         ),
         (
             SCHEMA,

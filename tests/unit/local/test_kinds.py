@@ -273,15 +273,15 @@ def test_a_namespace_is_labelled_with_its_name() -> None:
             {"name": "Bad_Name"},
             "metadata.name",
             'Invalid value: "Bad_Name": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric '
-            "characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
-            r"for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+            "characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex "
+            r"used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
         ),
         (
             {"labels": {"a": "b c"}},
             "metadata.labels",
             'Invalid value: "b c": a valid label must be an empty string or consist of alphanumeric characters, '
-            "'-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
-            "'12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+            "'-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or "
+            "'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
         ),
         ({"labels": {"x/": "b"}}, "metadata.labels", 'Invalid value: "x/": name part must be non-empty'),
         ({"annotations": {"a": "x" * 262_144}}, "metadata.annotations", "Too long: may not be more than 262144 bytes"),
