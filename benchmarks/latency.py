@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import requests
 from watchbill_cli.cluster import Task
 
 from benchmarks.bench_system import BenchSystem
@@ -35,9 +36,12 @@ class Watcher:
         return self._seen.get(timeout=60)
 
     def _run(self, system: BenchSystem) -> None:
-        for obj in system.watch_tasks():
-            if (obj.get("status") or {}).get("phase") in ENDED:
-                self._seen.put((time.time(), obj))
+        try:
+            for obj in system.watch_tasks():
+                if (obj.get("status") or {}).get("phase") in ENDED:
+                    self._seen.put((time.time(), obj))
+        except requests.RequestException:
+            return  # the system was stopped
 
 
 def measure_first_instruction(system: BenchSystem, repeats: int) -> list[tuple[str, str, str]]:

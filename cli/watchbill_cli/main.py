@@ -86,6 +86,13 @@ def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     stop.add_argument(
         "--drain", type=float, default=10.0, metavar="SECONDS", help="how long running tasks may end (default 10)"
     )
+    _verb(
+        verbs,
+        "kubeconfig",
+        "start:run_kubeconfig",
+        says="print where the kubeconfig of the local system is",
+        examples='  export KUBECONFIG="$(watchbill kubeconfig)"',
+    )
 
 
 def _add_reading(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -62,6 +62,15 @@ def run_start(arguments: Namespace) -> int:
     return 0 if all(task["status"]["phase"] == "Succeeded" for task in ended) else 1
 
 
+def run_kubeconfig(arguments: Namespace) -> int:
+    """Print the path of the kubeconfig."""
+    home = default_home()
+    if not home.kubeconfig.exists():
+        raise Refused(f"no system was started in {home.path}: `make up` starts one")
+    print(home.kubeconfig)
+    return 0
+
+
 def wait_until_ready(cluster: Cluster, progress: Progress) -> None:
     """Wait until every Agent has the replicas that it wants.
 
