@@ -80,7 +80,10 @@ class AgentLoop:
                 if self._last_words is not None:
                     break
                 await self._bell.wait()
-                self._look()
+                try:
+                    self._look()
+                except OSError as error:  # a volume that is away for a while costs no running attempt
+                    logger.warning("the inbox cannot be read: %s", error)
         finally:
             self._bell.close()
         while self._tasks:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -131,21 +131,25 @@ def _sync(path: str, flags: int) -> None:
 
 
 def _remove_tree(path: Path) -> None:
-    """Remove a folder, also one whose inner folders a command made unreadable; never follows a link."""
+    """Remove a folder, also one whose inner folders a command closed to us; never follows a link."""
     if path.is_symlink():
         path.unlink(missing_ok=True)
         return
-
-    def open_up(function: Callable[..., object], name: str, _: object) -> None:
-        """Give ourselves the rights on what stopped the removal, and try once more."""
-        with suppress(OSError):
-            os.chmod(os.path.dirname(name), 0o700)
-            if not os.path.islink(name) and os.path.isdir(name):
-                os.chmod(name, 0o700)
-                shutil.rmtree(name, ignore_errors=True)
-            else:
-                function(name)
-
-    shutil.rmtree(path, onerror=open_up)
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        _open_up(path)
+        shutil.rmtree(path, ignore_errors=True)
     if path.exists():
         logger.warning("%s could not be removed", path)
+
+
+def _open_up(path: Path) -> None:
+    """Give ourselves all rights on a folder and those below it, from the top."""
+    with suppress(OSError):
+        path.chmod(0o700)
+    for folder, inner, _ in os.walk(path):
+        for name in inner:
+            place = os.path.join(folder, name)
+            with suppress(OSError):
+                if not os.path.islink(place):
+                    os.chmod(place, 0o700)
