@@ -61,9 +61,7 @@ def _index_of(where: Any, what: Any, *start: int) -> int:
 def _contains(network: str, other: str) -> bool:
     """Whether an IPv4 or IPv6 network holds an address or another network."""
     inner, outer = (ipaddress.ip_network(text, strict=False) for text in (other, network))
-    return inner.version == outer.version and {inner.network_address in outer, inner.broadcast_address in outer} == {
-        True
-    }
+    return inner.network_address in outer and inner.broadcast_address in outer
 
 
 _VERB = re.compile(r"%(?:%|(?:\.(\d+))?([sdfexXob]))")

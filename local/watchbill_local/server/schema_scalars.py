@@ -6,6 +6,7 @@ of a type that it is not for; the type itself is checked elsewhere. Pure.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -65,24 +66,20 @@ def compile_string_checks(schema: Obj) -> list[Check]:
 
 def compile_number_checks(schema: Obj) -> list[Check]:
     """Return the checks of a number: its range by format, `multipleOf`, `maximum`, `minimum`."""
-    checks = _compile_range(schema)
-    if "multipleOf" in schema:
-        checks.append(_compile_multiple(schema["multipleOf"]))
-    if "maximum" in schema:
-        limit, exclusive = schema["maximum"], bool(schema.get("exclusiveMaximum"))
-        words = "less than" if exclusive else "less than or equal to"
-        checks.append(_compile_limit(limit, words, lambda value: value >= limit if exclusive else value > limit))
-    if "minimum" in schema:
-        floor, above = schema["minimum"], bool(schema.get("exclusiveMinimum"))
-        words = "greater than" if above else "greater than or equal to"
-        checks.append(_compile_limit(floor, words, lambda value: value <= floor if above else value < floor))
-    return checks
+    above, below = schema.get("exclusiveMaximum"), schema.get("exclusiveMinimum")
+    rules: list[tuple[str, Callable[[Any, Any], bool], str]] = [
+        ("multipleOf", _is_no_multiple, "a multiple of"),
+        ("maximum", operator.ge if above else operator.gt, "less than" if above else "less than or equal to"),
+        ("minimum", operator.le if below else operator.lt, "greater than" if below else "greater than or equal to"),
+    ]
+    present = [(is_broken, schema[keyword], words) for keyword, is_broken, words in rules if keyword in schema]
+    return _compile_range(schema) + [_compile_limit(*rule) for rule in present]
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Return a pattern of Go's RE2 as one of Python: `$` is the end of the text alone, classes are ASCII.
 
-    Raises re.error (a ValueError it is not) for what Python cannot read.
+    Raises re.error for what Python cannot read.
     """
     translated, in_class, position = [], False, 0
     while position < len(pattern):
@@ -103,53 +100,41 @@ def _identity(value: Any) -> str:
 
 def _compile_string_format(schema: Obj) -> list[Check]:
     name = schema.get("format")
-    is_formed = FORMATS.get(name) if isinstance(name, str) and schema.get("type") == "string" else None
-    if is_formed is None:
-        return []
-    test = is_formed
+    is_formed = FORMATS.get(name or "", bool)
 
     def check(value: Any, path: str) -> Cause | None:
-        if not isinstance(value, str) or test(value):
+        if not isinstance(value, str) or is_formed(value):
             return None
         return wrong_type(path, value, f"{path} in body must be of type {name}: {format_json(value)}")
 
-    return [check]
+    return [check] if name in FORMATS and schema.get("type") == "string" else []
 
 
 def _compile_range(schema: Obj) -> list[Check]:
     if schema.get("type") != "integer":
         return []
-    name = schema.get("format")
-    low, high = INTEGER_RANGES.get(name or "", INTEGER_RANGES["int64"])
-    words = f"format {name} in" if name in INTEGER_RANGES else "(default format) in"
-    joined = f"with {words}" if name in INTEGER_RANGES else words
+    name = schema.get("format") or ""
+    low, high = INTEGER_RANGES.get(name, INTEGER_RANGES["int64"])
+    words = f"with format {name} in" if name in INTEGER_RANGES else "(default format) in"
 
     def check(value: Any, path: str) -> Cause | None:
         if not is_number(value) or low <= value <= high:
             return None
-        return invalid_value(ROOT, "", f"Checked value must be of type integer {joined} {path}")
+        return invalid_value(ROOT, "", f"Checked value must be of type integer {words} {path}")
 
     return [check]
 
 
-def _compile_multiple(factor: float) -> Check:
+def _is_no_multiple(value: float, factor: float) -> bool:
+    return not float(value / factor).is_integer()
+
+
+def _compile_limit(is_broken: Callable[[Any, Any], bool], limit: float, words: str) -> Check:
+    shown = str(int(limit)) if float(limit).is_integer() else repr(limit)  # as Go's %v prints it
+
     def check(value: Any, path: str) -> Cause | None:
-        if not is_number(value) or float(value / factor).is_integer():
+        if not is_number(value) or not is_broken(value, limit):
             return None
-        return build_invalid(path, value, f"should be a multiple of {_show_limit(factor)}")
+        return build_invalid(path, value, f"should be {words} {shown}")
 
     return check
-
-
-def _compile_limit(limit: float, words: str, is_beyond: Callable[[Any], bool]) -> Check:
-    def check(value: Any, path: str) -> Cause | None:
-        if not is_number(value) or not is_beyond(value):
-            return None
-        return build_invalid(path, value, f"should be {words} {_show_limit(limit)}")
-
-    return check
-
-
-def _show_limit(limit: float) -> str:
-    """Return a limit as Go's %v prints it: whole numbers without a point."""
-    return str(int(limit)) if float(limit).is_integer() else repr(limit)

@@ -13,7 +13,7 @@ from typing import Any
 from watchbill_local.server.errors import bad_request
 from watchbill_local.server.names import check_label_value, check_qualified_name
 from watchbill_local.server.resource import Resource
-from watchbill_local.server.values import Obj, dig
+from watchbill_local.server.values import Obj, dig, format_json
 
 LabelPredicate = Callable[[Mapping[str, str] | None], bool]
 FieldPredicate = Callable[[Obj], bool]
@@ -41,10 +41,8 @@ def parse_label_selector(text: str | None) -> LabelPredicate | None:
     while position < len(text):
         match = _TERM.match(text, position)
         if match is None or match.end() == position:
-            rest = text[position:].strip()
-            raise bad_request(
-                f"unable to parse requirement: found '{rest}', expected: !, identifier, or 'end of string'"
-            )
+            expected = "expected: !, identifier, or 'end of string'"
+            raise bad_request(f"unable to parse requirement: found '{text[position:].strip()}', {expected}")
         position = match.end()
         tests.append(_parse_term(match))
 
@@ -77,45 +75,31 @@ def parse_field_selector(text: str | None, resource: Resource) -> FieldPredicate
 
 def _parse_term(match: re.Match[str]) -> tuple[str, _Test]:
     key = match["set_key"] or match["key"] or match["absent"] or match["present"]
-    for problem in check_qualified_name(key):
-        raise bad_request(f'unable to parse requirement: <nil>: Invalid value: "{key}": {problem}')
+    _insist(key, check_qualified_name(key), "<nil>")
     if match["absent"]:
         return key, lambda found: found is None
     if match["present"]:
         return key, lambda found: found is not None
-    if match["set_key"]:
-        values = {value.strip() for value in match["values"].split(",")}
-        return key, _membership(key, values, wanted=match["set_op"] == "in")
-    if match["op"] in "<>":
-        return key, _comparison(match["op"], match["value"])
-    return key, _membership(key, {match["value"]}, wanted=match["op"] != "!=")
-
-
-def _membership(key: str, values: set[str], *, wanted: bool) -> _Test:
+    if match["op"] in (">", "<"):
+        return key, _parse_comparison(match["op"], match["value"])
+    values = {value.strip() for value in match["values"].split(",")} if match["set_key"] else {match["value"]}
     for value in sorted(values):
-        for problem in check_label_value(value):
-            raise bad_request(f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": {problem}')
-    return lambda found: (found in values) is wanted
+        _insist(value, check_label_value(value), f"values[0][{key}]")
+    wanted = match["set_op"] == "in" if match["set_key"] else match["op"] != "!="
+    return key, lambda found: (found in values) is wanted
 
 
-def _comparison(operator: str, text: str) -> _Test:
-    try:
-        limit = int(text)
-    except ValueError:
-        words = "for 'Gt', 'Lt' operators, the value must be an integer"
-        raise bad_request(f'unable to parse requirement: values[0]: Invalid value: "{text}": {words}') from None
+def _parse_comparison(operator: str, text: str) -> _Test:
+    is_whole = re.compile(r"[+-]?\d+").fullmatch
+    _insist(text, [] if is_whole(text) else ["for 'Gt', 'Lt' operators, the value must be an integer"], "values[0]")
+    sign = 1 if operator == ">" else -1
+    return lambda found: found is not None and bool(is_whole(found)) and sign * int(found) > sign * int(text)
 
-    def is_beyond(found: str | None) -> bool:
-        if found is None or not re.fullmatch(r"[+-]?\d+", found):
-            return False
-        return int(found) > limit if operator == ">" else int(found) < limit
 
-    return is_beyond
+def _insist(text: str, problems: list[str], where: str) -> None:
+    if problems:
+        raise bad_request(f'unable to parse requirement: {where}: Invalid value: "{text}": {problems[0]}')
 
 
 def _as_text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+    return value if isinstance(value, str) else "" if value is None else format_json(value)

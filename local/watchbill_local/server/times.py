@@ -16,11 +16,6 @@ def now_iso() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def now_iso_micro() -> str:
-    """Return the present moment as a MicroTime, as leases and events carry: `2026-11-22T12:00:00.000000Z`."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 def parse_time(text: str) -> float | None:
     """Return seconds since the epoch, or None when `text` is no RFC 3339 time."""
     try:
