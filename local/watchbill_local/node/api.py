@@ -22,6 +22,8 @@ import aiohttp
 from ruamel.yaml import YAML
 
 Json = dict[str, Any]
+OnList = Callable[[list[Json]], Awaitable[None]]
+OnEvent = Callable[[str, Json], Awaitable[None]]
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -167,31 +169,28 @@ class ApiClient:
         answer: Json = json.loads(text)
         return answer
 
-    async def watch(
-        self,
-        path: str,
-        on_list: Callable[[list[Json]], Awaitable[None]],
-        on_event: Callable[[str, Json], Awaitable[None]],
-    ) -> None:
+    async def watch(self, path: str, on_list: OnList, on_event: OnEvent) -> None:
         """List and watch `path` until cancelled. `on_list` gets the whole truth, `on_event` each change after it."""
         failures = 0
         while True:
             try:
                 listed = await self.get(path)
                 await on_list(listed.get("items") or [])
-                version = listed["metadata"]["resourceVersion"]
                 failures = 0
-                while True:
-                    async for kind, item in self._stream(path, version):
-                        version = item["metadata"]["resourceVersion"]
-                        if kind != "BOOKMARK":
-                            await on_event(kind, item)
+                await self._follow(path, listed["metadata"]["resourceVersion"], on_event)
             except (ApiError, *UNREACHABLE, json.JSONDecodeError) as error:
-                log.log(
-                    logging.DEBUG if failures == 0 else logging.WARNING, "watch of %s begins again: %s", path, error
-                )
+                level = logging.WARNING if failures else logging.DEBUG
+                log.log(level, "watch of %s begins again: %s", path, error)
             await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
             failures += 1
+
+    async def _follow(self, path: str, version: str, on_event: OnEvent) -> None:
+        """Hand on each change after `version`, through one stream after the other, until one fails."""
+        while True:
+            async for kind, item in self._stream(path, version):
+                version = item["metadata"]["resourceVersion"]
+                if kind != "BOOKMARK":
+                    await on_event(kind, item)
 
     async def _stream(self, path: str, version: str) -> AsyncIterator[tuple[str, Json]]:
         """The changes after `version` until the server ends the stream. Raises ApiError on an ERROR event."""

@@ -184,12 +184,15 @@ class _Init:
         """Kill and reap every process of the container."""
         with contextlib.suppress(ChildProcessError):
             while True:
-                if self.launch.level is Level.PROCESSES:
-                    kill_descendants(os.getpid())
-                else:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(-1, signal.SIGKILL)
+                self._kill_all()
                 os.waitpid(-1, 0)
+
+    def _kill_all(self) -> None:
+        if self.launch.level is Level.PROCESSES:
+            kill_descendants(os.getpid())
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
 
     def send(self, message: dict[str, Any]) -> None:
         """Tell the node; a node that is gone is not told."""

@@ -95,6 +95,8 @@ def parse_query(query: Mapping[str, str], now: datetime) -> LogQuery:
         since = now - timedelta(seconds=int(query["sinceSeconds"]))
     if "sinceTime" in query:
         since = datetime.fromisoformat(query["sinceTime"])
+        if since.tzinfo is None:
+            raise ValueError(f"sinceTime has no time zone: {query['sinceTime']}")
     tail = int(query["tailLines"]) if "tailLines" in query else None
     limit = int(query["limitBytes"]) if "limitBytes" in query else None
     if (tail is not None and tail < 0) or (limit is not None and limit < 1):
@@ -115,32 +117,32 @@ async def read_log(path: Path, query: LogQuery, is_running: asyncio.Event) -> As
 
 
 async def _show_all(path: Path, query: LogQuery, is_running: asyncio.Event) -> AsyncIterator[bytes]:
+    older = _read_lines(f"{path}.1")
     with path.open("rb") as file:
-        lines = []
-        with contextlib.suppress(FileNotFoundError):
-            lines = _read_lines(f"{path}.1")
-        lines += file.read().splitlines()
-        if query.tail is not None:
-            lines = lines[len(lines) - min(query.tail, len(lines)) :]
-        yield b"".join(_show(line, query) for line in lines)
-        inode = os.fstat(file.fileno()).st_ino
+        lines = older + file.read().splitlines()
+        tail = len(lines) if query.tail is None else min(query.tail, len(lines))
+        yield b"".join(_show(line, query) for line in lines[len(lines) - tail :])
         while query.follow:
             alive = is_running.is_set()  # asked before reading, so that the last lines are read too
-            if fresh := file.read():
+            fresh = file.read()
+            if fresh:
                 yield b"".join(_show(line, query) for line in fresh.splitlines())
             elif not alive:
                 return
-            elif os.stat(path).st_ino != inode:
-                async for text in _show_all(path, LogQuery(follow=True, timestamps=query.timestamps), is_running):
-                    yield text
-                return
+            elif os.stat(path).st_ino != os.fstat(file.fileno()).st_ino:
+                break  # rotated: go on in the new file
             else:
                 await asyncio.sleep(FOLLOW_SECONDS)
+    if query.follow:
+        rest = LogQuery(follow=True, timestamps=query.timestamps, tail=len(_read_lines(str(path))))
+        async for text in _show_all(path, rest, is_running):
+            yield text
 
 
 def _read_lines(path: str) -> list[bytes]:
-    with open(path, "rb") as file:
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
         return file.read().splitlines()
+    return []
 
 
 def tail_text(path: Path) -> str:

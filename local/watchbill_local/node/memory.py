@@ -41,9 +41,9 @@ def was_exhausted(group: Path) -> bool:
     """Whether the kernel killed a process of the group because its memory was used up."""
     for name in ("memory.oom_control", "memory.events"):
         with contextlib.suppress(OSError):
-            for line in (group / name).read_text(encoding="ascii").splitlines():
-                if line.startswith("oom_kill ") and not line.endswith(" 0"):
-                    return True
+            lines = (group / name).read_text(encoding="ascii").splitlines()
+            if any(line.startswith("oom_kill ") and not line.endswith(" 0") for line in lines):
+                return True
     return False
 
 

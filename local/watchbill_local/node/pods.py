@@ -17,7 +17,6 @@ from pathlib import Path
 
 from watchbill_local.node import memory
 from watchbill_local.node.api import STRATEGIC_PATCH, UNREACHABLE, ApiError, Json
-from watchbill_local.node.claims import bind_claim
 from watchbill_local.node.containers import REFUSALS, ContainerWorker
 from watchbill_local.node.environment import base_environment, build_environment, parse_quantity
 from watchbill_local.node.isolation import build_argv, build_identity, build_root, rewrite_launch
@@ -25,7 +24,7 @@ from watchbill_local.node.launch import Launch, Level, Mount
 from watchbill_local.node.processes import COOKIE
 from watchbill_local.node.settings import Shared
 from watchbill_local.node.status import ContainerState, PodFacts, build_status, restore_state, stamp
-from watchbill_local.node.volumes import make_subpaths, plan_mounts, prepare_volumes
+from watchbill_local.node.volumes import bind_claim, make_subpaths, plan_mounts, prepare_volumes
 
 RETRY_SECONDS = 1.0  #: after a status patch that did not reach the server
 VOLUME_RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
@@ -189,7 +188,7 @@ class PodWorker:
         base = base_environment(pod, home="/root" if level is Level.NAMESPACES else str(Path.home()))
         environment = await build_environment(container.spec, pod, base, self._lookup)
         argv = build_argv(container.spec, settings.images, environment)
-        mounts = plan_mounts(container.spec, self._volumes)
+        mounts = plan_mounts(container.spec, self._volumes, environment)
         make_subpaths(mounts)
         (home / "root").mkdir(parents=True, exist_ok=True)
         message = home / "termination-log"

@@ -30,6 +30,7 @@ DEVICE_LINKS = {
     "stderr": "/proc/self/fd/2",
 }
 PROC_READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
+NO_DEVICES = syscalls.MS_NOSUID | syscalls.MS_NODEV
 ROOT_OPTIONS = "mode=755,size=64m"
 _OLD = "/.host"
 
@@ -44,7 +45,7 @@ def enter_root(root: Root, mounts: tuple[Mount, ...]) -> None:
     devices = [(_open_source(f"/dev/{name}"), f"/dev/{name}") for name in DEVICES]
     volumes = [(_open_volume(mount), mount) for mount in sorted(mounts, key=lambda m: m.target)]
 
-    syscalls.mount("tmpfs", root.scratch, kind="tmpfs", flags=syscalls.MS_NOSUID, options=ROOT_OPTIONS)
+    syscalls.mount("tmpfs", root.scratch, kind="tmpfs", flags=NO_DEVICES, options=ROOT_OPTIONS)
     os.mkdir(root.scratch + _OLD, 0o700)
     syscalls.pivot_root(root.scratch, root.scratch + _OLD)
     os.chdir("/")
@@ -102,8 +103,7 @@ def _link(place: str, target: str) -> None:
 
 def _mount_proc() -> None:
     os.mkdir("/proc", 0o555)
-    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-    syscalls.mount("proc", "/proc", kind="proc", flags=flags)
+    syscalls.mount("proc", "/proc", kind="proc", flags=NO_DEVICES | syscalls.MS_NOEXEC)
 
 
 def _protect_proc() -> None:
@@ -132,7 +132,7 @@ def _make_devices(devices: list[tuple[int, str]]) -> None:
 def _make_temporary(path: str) -> None:
     """A directory that any user of the container may write to, apart from the root's size limit."""
     os.makedirs(path, exist_ok=True)
-    syscalls.mount("tmpfs", path, kind="tmpfs", flags=syscalls.MS_NOSUID | syscalls.MS_NODEV, options="mode=1777")
+    syscalls.mount("tmpfs", path, kind="tmpfs", flags=NO_DEVICES, options="mode=1777")
 
 
 def _hide(path: str) -> None:

@@ -63,9 +63,11 @@ def restore_state(container: ContainerState, known: Json | None, policy: str) ->
         return
     container.restarts = known.get("restartCount", 0)
     container.last_state = known.get("lastState") or {}
-    ended = (known.get("state") or {}).get("terminated")
-    if running := (known.get("state") or {}).get("running"):
-        ended = STATE_LOST | {"startedAt": running.get("startedAt"), "containerID": known.get("containerID", "")}
+    state = known.get("state") or {}
+    ended = state.get("terminated")
+    if "running" in state:
+        began = state["running"].get("startedAt")
+        ended = STATE_LOST | {"startedAt": began, "containerID": known.get("containerID", "")}
     if not ended:
         return
     if decide_restart(policy, ended["exitCode"], is_init=container.is_init):

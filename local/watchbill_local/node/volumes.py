@@ -8,13 +8,15 @@ the pod's start: later changes reach new pods only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from watchbill_local.node.api import Json
-from watchbill_local.node.environment import ConfigurationMissing, Lookup, field_value, load_data
+from watchbill_local.node.api import ApiClient, ApiError, Json
+from watchbill_local.node.environment import ConfigurationMissing, Lookup, expand_references, field_value, load_data
 from watchbill_local.node.launch import Mount
+from watchbill_local.node.settings import Settings
 from watchbill_local.node.subpath import open_beneath
 
 ClaimDirectory = Callable[[str], Awaitable[Path | None]]  #: a claim's name to its directory; None if there is no claim
@@ -98,7 +100,27 @@ async def _files(source: Json, pod: Json, lookup: Lookup) -> dict[str, bytes]:
     return {item["path"]: data[item["key"]] for item in reference["items"] if item["key"] in data}
 
 
-def plan_mounts(container: Json, volumes: Mapping[str, Path]) -> tuple[Mount, ...]:
+async def bind_claim(api: ApiClient, settings: Settings, namespace: str, name: str) -> Path | None:
+    """The directory of a claim, which becomes Bound; None if the API has no such claim. Raises as `api` does."""
+    path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"
+    claim = await api.find(path)
+    if claim is None:
+        return None
+    directory = settings.volumes.get(name) or settings.data / "volumes" / f"{namespace}-{name}"
+    directory.mkdir(parents=True, exist_ok=True)
+    if (claim.get("status") or {}).get("phase") != "Bound":
+        spec = claim.get("spec") or {}
+        status = {
+            "phase": "Bound",
+            "accessModes": spec.get("accessModes"),
+            "capacity": (spec.get("resources") or {}).get("requests"),
+        }
+        with contextlib.suppress(ApiError):
+            await api.patch(f"{path}/status", {"status": status})
+    return directory
+
+
+def plan_mounts(container: Json, volumes: Mapping[str, Path], environment: Mapping[str, str]) -> tuple[Mount, ...]:
     """The container's volumeMounts. ConfigurationMissing where one names no volume of the pod."""
     mounts = []
     for mount in container.get("volumeMounts") or ():
@@ -106,7 +128,8 @@ def plan_mounts(container: Json, volumes: Mapping[str, Path]) -> tuple[Mount, ..
             raise ConfigurationMissing(f"volumeMount {mount['mountPath']} names no volume of this pod: {mount['name']}")
         target = "/" + mount["mountPath"].strip("/")
         source = str(volumes[mount["name"]])
-        mounts.append(Mount(source, target, bool(mount.get("readOnly")), mount.get("subPath", "").strip("/")))
+        subpath = mount.get("subPath") or expand_references(mount.get("subPathExpr") or "", environment)
+        mounts.append(Mount(source, target, bool(mount.get("readOnly")), subpath.strip("/")))
     return tuple(mounts)
 
 

@@ -44,6 +44,7 @@ def test_a_second_deletion_may_shorten_the_grace_period(lab: NodeLab) -> None:
     lab.wait_until(name, lambda item: item["metadata"].get("deletionTimestamp"), "being deleted")
     lab.delete(name, gracePeriodSeconds=1)
     lab.wait_gone(name, seconds=15)
+    assert lab.find(name) is None
 
 
 def test_nothing_outlives_a_container(lab: NodeLab) -> None:
@@ -71,6 +72,7 @@ def test_a_forced_deletion_kills_at_once(lab: NodeLab) -> None:
     wait_for(lambda: processes_marked(f"sleep {mark}"), "it runs")
     lab.delete(name, gracePeriodSeconds=0)
     wait_for(lambda: not processes_marked(f"sleep {mark}"), "its processes are gone", seconds=10)
+    assert lab.find(name) is None
 
 
 def test_a_pod_of_the_same_name_runs_after_a_deletion(lab: NodeLab) -> None:

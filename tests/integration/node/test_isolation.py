@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.node_lab import NodeLab, open_lab, state
+from support.node_lab import NodeLab, condition, open_lab, state
 
 LEVELS = ["namespaces", "user-namespaces"]
 RESTRICTED = {
@@ -154,6 +154,7 @@ def test_the_program_is_told_to_stop_through_its_init(apart: NodeLab) -> None:
     apart.wait_ready(name)
     apart.delete(name)
     apart.wait_gone(name, seconds=10)
+    assert apart.find(name) is None
 
 
 def test_a_probe_runs_inside(apart: NodeLab) -> None:
@@ -163,7 +164,7 @@ def test_a_probe_runs_inside(apart: NodeLab) -> None:
     probe = {"exec": {"command": ["sh", "-c", check]}, "periodSeconds": 1}
     container = {"securityContext": RESTRICTED, "volumeMounts": mounts, "readinessProbe": probe}
     name = apart.run("sleep", "900", container=container, volumes=VOLUME)
-    apart.wait_ready(name)
+    assert condition(apart.wait_ready(name), "ContainersReady") == "True"
     apart.delete(name)
 
 

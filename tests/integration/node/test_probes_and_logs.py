@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+import uuid
 
 import requests
-from support.node_lab import NodeLab, condition
+from support.node_lab import NodeLab, condition, processes_marked
 from support.waiting import wait_for
 
 SERVE = "python -m http.server 8123 --bind 0.0.0.0 --directory /v"
@@ -47,7 +48,9 @@ def test_a_failed_liveness_probe_restarts_the_container(lab: NodeLab) -> None:
         lambda item: item["status"].get("containerStatuses") and item["status"]["containerStatuses"][0]["restartCount"],
         "restarted",
     )
-    wait_for(lambda: "failed liveness probe" in str(lab.request("GET", "/api/v1/events")[1]), "the Event is there")
+    assert wait_for(
+        lambda: "failed liveness probe" in str(lab.request("GET", "/api/v1/events")[1]), "the Event is there"
+    )
     lab.delete(name)
 
 
@@ -62,6 +65,18 @@ def test_a_startup_probe_holds_back_the_others(lab: NodeLab) -> None:
     lab.wait_until(name, lambda item: item["status"].get("phase") == "Running", "running")
     assert condition(lab.get(name), "Ready") == "False"
     lab.wait_ready(name)
+    lab.delete(name)
+
+
+def test_a_hanging_probe_is_a_failure_and_is_killed(lab: NodeLab) -> None:
+    """A probe that exceeds its timeout counts as failed, and its program does not pile up."""
+    mark = f"2{uuid.uuid4().int % 10**8}"
+    probe = {"exec": {"command": ["sleep", mark]}, "periodSeconds": 1, "timeoutSeconds": 1}
+    name = lab.run("sleep", "900", container={"readinessProbe": probe})
+    wait_for(lambda: processes_marked(f"sleep {mark}"), "the probe runs")
+    first = processes_marked(f"sleep {mark}")
+    wait_for(lambda: not set(first) & set(processes_marked(f"sleep {mark}")), "the first probe is killed")
+    assert condition(lab.get(name), "Ready") == "False"
     lab.delete(name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 from support.node_lab import NodeLab, ended, pod, state
 
 
@@ -146,6 +147,27 @@ def test_a_claim_is_a_directory_and_a_subpath_is_made(lab: NodeLab) -> None:
     lab.output("sh", "-c", "echo kept > /w/file", container={"volumeMounts": mounts}, volumes=volumes)
     assert (lab.data / "volumes/default-work/deep/er/file").read_text() == "kept\n"
     assert lab.request("GET", "/api/v1/namespaces/default/persistentvolumeclaims/work")[1]["status"]["phase"] == "Bound"
+
+
+def test_a_subpath_may_be_an_expression(lab: NodeLab) -> None:
+    """subPathExpr is expanded by the container's environment."""
+    lab.create("persistentvolumeclaims", claim("expressed"))
+    name = {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    mounts = [{"name": "v", "mountPath": "/w", "subPathExpr": "of/$(NAME)"}]
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "expressed"}}]
+    lab.output("touch", "/w/file", name="speaker", container={"volumeMounts": mounts, "env": [name]}, volumes=volumes)
+    assert (lab.data / "volumes/default-expressed/of/speaker/file").exists()
+
+
+def test_memory_beyond_the_limit_is_an_oom_kill(lab: NodeLab) -> None:
+    """Where control groups can be made, a program that takes more than its limit is OOMKilled."""
+    node = lab.request("GET", "/api/v1/nodes/watchbill-local")[1]
+    if {c["type"]: c["status"] for c in node["status"]["conditions"]}["MemoryLimited"] == "False":
+        pytest.skip("this machine does not let the node limit memory, and the node says so")
+    program = "x = bytearray(300 * 2**20); print(len(x))"
+    limits = {"resources": {"limits": {"memory": "64Mi"}}}
+    item = lab.wait_phase(lab.run("python", "-c", program, container=limits, restartPolicy="Never"), "Failed")
+    assert (ended(item)["exitCode"], ended(item)["reason"]) == (137, "OOMKilled")
 
 
 def test_a_subpath_never_follows_a_link(lab: NodeLab, tmp_path: Path) -> None:
