@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from watchbill_coordination.core.scheduling import blocking_lock, free_slots, list_members
+from watchbill_coordination.core.scheduling import blocking_lock, build_entry, free_slots, list_members
 from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.core.state import AgentState, Level, Phase, ReplicaPhase, State, TaskState
 
@@ -72,7 +72,7 @@ def explain_queued(state: State, task: TaskState) -> Wait:
         return explain_nobody(state, task)
     lock = blocking_lock(state, task) if task.spec.locks else None
     if lock is not None:
-        return explain_lock(state, lock)
+        return explain_lock(state, task, lock)
     awake = [pool for pool in pools if not pool.spec.suspend]
     if not awake:
         return Wait("AgentSuspended", f"every Agent that takes it is suspended: {join_pools(pools)}", pools[0].name)
@@ -102,14 +102,22 @@ def explain_nobody(state: State, task: TaskState) -> Wait:
     return Wait("TypeNotTaken", f"no Agent fits {asked}: see spec.taskTypes of {join_pools(known)}")
 
 
-def explain_lock(state: State, name: str) -> Wait:
-    """The lock is held, or somebody who waits for it goes first."""
+def explain_lock(state: State, task: TaskState, name: str) -> Wait:
+    """The lock is held, and perhaps somebody who waits for it goes first."""
     lock = state.locks.get(name)
     holder = next(iter(lock.holders), None) if lock is not None else None
-    if holder is None:
-        return Wait("LockHeld", f"lock {name} goes to a task that is before it", name)
-    known = state.tasks.get(holder)
-    return Wait("LockHeld", f"lock {name} is held by {known.name if known is not None else holder}", holder)
+    known = state.tasks.get(holder) if holder is not None else None
+    parts = [f"lock {name} is held by {known.name if known is not None else holder}"] if holder is not None else []
+    first = first_waiter(state, name)
+    if first is not None and build_entry(first) < build_entry(task):
+        parts.append(f"{first.name} is before it" if parts else f"lock {name} goes to {first.name} first")
+    return Wait("LockHeld", ", and ".join(parts), holder or (first.uid if first is not None else name))
+
+
+def first_waiter(state: State, name: str) -> TaskState | None:
+    """The first of those that a lock holds up."""
+    tops = [queue.items[0] for queue in state.index.parked.get(name, {}).values() if queue]
+    return state.tasks.get(min(tops).uid) if tops else None
 
 
 def has_ready(state: State, pool: AgentState) -> bool:
