@@ -73,7 +73,7 @@ def _check_versions(versions: list[Obj]) -> list[Cause]:
         causes += [
             invalid_value(f"{path}.name", version.get("name"), each) for each in check_dns1035(names[index] or "")
         ]
-        causes += [required(f"{path}.schema.openAPIV3Schema", "schemas are required")] if root is None else []
+        causes += [required(f"{path}.schema.openAPIV3Schema")] if root is None else []
         causes += check_structural(root, where) if root is not None else []
         causes += _check_columns(version, top) + _check_subresources(version, top)
         causes += _check_selectable(version, root or {}, top)

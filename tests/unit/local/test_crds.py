@@ -114,7 +114,7 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
             'Invalid value: "lamp.example.com": must be spec.names.plural+"."+',
         ),
         (VERSION + "storage", False, "spec.versions", "Invalid value: "),
-        (VERSION + "schema", None, "spec.versions[0].schema.openAPIV3Schema", "Required value: schemas are required"),
+        (VERSION + "schema", None, "spec.versions[0].schema.openAPIV3Schema", "Required value"),
         (SCHEMA, {}, f"{FIELD}.type", "Required value: must not be empty for specified object fields"),
         (SCHEMA, {"type": "list"}, f"{FIELD}.type", 'Unsupported value: "list": supported values: "array", '),
         (SCHEMA, {"type": "array"}, f"{FIELD}.items", "Required value: must be specified"),
