@@ -18,6 +18,7 @@ from watchbill_operator import pods
 from watchbill_operator.conditions import Finding, build_condition
 from watchbill_operator.observed_pods import PodView
 from watchbill_operator.pod_template import check_pod_template
+from watchbill_operator.pods import COORDINATION_CLAIM
 
 AGENT_STATUS_FIELDS = (
     "replicas",
@@ -60,11 +61,15 @@ class AgentSight:
 
 
 def build_agent_status(
-    agent: Mapping[str, Any], state: State, observed: Iterable[PodView], findings: Sequence[Finding] = ()
+    agent: Mapping[str, Any],
+    state: State,
+    observed: Iterable[PodView],
+    findings: Sequence[Finding] = (),
+    claim: str = COORDINATION_CLAIM,
 ) -> dict[str, Any]:
     """The whole `.status` of that Agent, which the log must know of (KeyError otherwise).
 
-    `findings` are those of its plan, and what the API server said when it refused a pod.
+    `findings` are those of its plan; `claim` names the coordination volume, which its podTemplate may not.
     """
     name = AgentName(agent["metadata"]["name"])
     own = [pod for pod in observed if pod.owner_uid == agent["metadata"]["uid"] and not pod.has_ended]
@@ -73,7 +78,7 @@ def build_agent_status(
         known=state.agents[name],
         replicas=[replica for replica in state.replicas.values() if replica.agent == name],
         pods=own,
-        template_findings=check_pod_template(agent["spec"].get("podTemplate")),
+        template_findings=check_pod_template(agent["spec"].get("podTemplate"), claim),
         findings=findings,
     )
     return {

@@ -2,18 +2,19 @@
 
 Owns which records a person should see in `kubectl describe`, and in what words. Pure. Invariants: the name of an Event
 follows from log and place, so that making it twice makes one; exceptional ones (retry, lost, refused, level, failure)
-are always made, ordinary ones only while the budget lasts, which a busy system has used up.
+are always made, but for those that an agent can provoke at will; ordinary ones only while the budget lasts, which a
+busy system has used up.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from watchbill_coordination.core import events as ev
-from watchbill_coordination.core.specs import AgentName, TaskUid
+from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid, parse_replica_name
 from watchbill_coordination.core.state import State
 
 from watchbill_operator.conditions import clip, format_time
@@ -22,16 +23,18 @@ API_VERSION = "watchbill.dev/v1alpha1"
 COMPONENT = "watchbill-operator"
 BURST = 10.0  #: ordinary Events that may come at once
 REFILL_PER_SECOND = 0.5
+REFUSAL_BURST = 30.0  #: Events about refused messages and results that may come at once; refilled alike
 MESSAGE_BYTES = 1024
 NAME_LIMIT = 200  #: characters of the object's name in the Event's name
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Ordinary Events that may still be made."""
+    """Events that may still be made, besides those that are always made."""
 
-    tokens: float = BURST
-    at: float = 0.0  #: seconds since the Unix epoch, when `tokens` was right
+    tokens: float = BURST  #: for ordinary ones
+    at: float = 0.0  #: seconds since the Unix epoch, when the tokens were right
+    refusals: float = REFUSAL_BURST  #: for those that an agent can provoke at will
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +88,30 @@ def build_kube_events(
         subject = None if notice is None else _find_subject(recorded.event, state)
         if notice is None or subject is None:
             continue
-        budget = _refill(budget, recorded.at)
-        if not notice.is_exceptional and budget.tokens < 1:
+        spent = _spend(_refill(budget, recorded.at), recorded.event, notice)
+        if spent is None:
             continue
-        if not notice.is_exceptional:
-            budget = Budget(budget.tokens - 1, budget.at)
+        budget = spent
         bodies.append(_build_body(recorded, notice, {**subject, "namespace": namespace}, state.log_id))
     return bodies, budget
 
 
 def _refill(budget: Budget, at: float) -> Budget:
     gained = max(0.0, at - budget.at) * REFILL_PER_SECOND
-    return Budget(min(BURST, budget.tokens + gained), max(at, budget.at))
+    return Budget(
+        tokens=min(BURST, budget.tokens + gained),
+        at=max(at, budget.at),
+        refusals=min(REFUSAL_BURST, budget.refusals + gained),
+    )
+
+
+def _spend(budget: Budget, event: ev.Event, notice: _Notice) -> Budget | None:
+    """The budget after one more Event, or None where it is used up. Refusals are bounded: agents provoke them."""
+    if isinstance(event, ev.MessageRejected | ev.ResultRefused):
+        return replace(budget, refusals=budget.refusals - 1) if budget.refusals >= 1 else None
+    if notice.is_exceptional:
+        return budget
+    return replace(budget, tokens=budget.tokens - 1) if budget.tokens >= 1 else None
 
 
 def _find_subject(event: ev.Event, state: State) -> dict[str, str] | None:
@@ -114,11 +129,11 @@ def _find_subject(event: ev.Event, state: State) -> dict[str, str] | None:
 
 def _agent_of(name: str, state: State) -> AgentName:
     """The Agent of a replica's name, or the name itself: events about pools carry the Agent's."""
-    for replica_name, replica in state.replicas.items():
-        if replica_name == name:
-            return replica.agent
-    pool = AgentName(name)
-    return pool if pool in state.agents else AgentName(name.rpartition("-")[0])
+    replica = state.replicas.get(ReplicaName(name))
+    if replica is not None:
+        return replica.agent
+    parsed = parse_replica_name(name)
+    return AgentName(name) if AgentName(name) in state.agents or parsed is None else parsed[0]
 
 
 def _build_body(recorded: ev.Recorded, notice: _Notice, subject: Mapping[str, str], log_id: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ RESERVED_DOMAIN = "watchbill.dev"
 UNSAFE_ANNOTATIONS = ("container.apparmor.security.beta.kubernetes.io/", "seccomp.security.alpha.kubernetes.io/")
 
 
-def check_pod_template(template: Any, claim: str = "watchbill-coordination") -> list[Finding]:
+def check_pod_template(template: Any, claim: str = pods.COORDINATION_CLAIM) -> list[Finding]:
     """All that speaks against this podTemplate, at most `MAX_FINDINGS`; empty: it may be laid over the pod.
 
     `claim` is the name of the coordination volume's PersistentVolumeClaim.

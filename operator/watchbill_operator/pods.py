@@ -34,6 +34,7 @@ POD_SELECTOR = f"{NAME_LABEL}=watchbill-agent,{MANAGED_BY_LABEL}=watchbill"
 
 CONTAINER = "agent"
 COORDINATION_VOLUME = "coordination"
+COORDINATION_CLAIM = "watchbill-coordination"  #: unless the settings name another
 MOUNT_ROOT = "/watchbill"
 GRACE_AFTER_DRAIN_SECONDS = 5  #: to stop what is left and say `released`
 FIRST_UID = 10_000
@@ -53,7 +54,7 @@ class PodSettings:
 
     namespace: str
     image: str
-    claim: str = "watchbill-coordination"  #: name of the PersistentVolumeClaim of the coordination volume
+    claim: str = COORDINATION_CLAIM  #: name of the PersistentVolumeClaim of the coordination volume
     command: tuple[str, ...] = ("python", "-m", "watchbill_agent")
     log_level: str = "INFO"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from support.deciding import START, Ledger, finish, remove, start_pool, submit
-from watchbill_coordination.core.commands import LoseReplica
+from watchbill_coordination.core.commands import LoseReplica, RejectMessage
 from watchbill_coordination.core.specs import ReplicaName
-from watchbill_operator.kube_events import BURST, Budget, build_kube_events
+from watchbill_operator.kube_events import BURST, REFUSAL_BURST, Budget, build_kube_events
 
 BUSY = Budget(tokens=0.0, at=START + 1e9)
 
@@ -105,6 +105,16 @@ def test_a_lost_replica_is_a_warning_about_its_agent() -> None:
     assert sorted(reasons(told)) == ["AttemptLost", "ReplicaLost"]
     assert {body["type"] for body in told} == {"Warning"}
     assert {body["involvedObject"]["kind"] for body in told} == {"Agent", "Task"}
+
+
+def test_an_agent_cannot_flood_the_api_with_refusals() -> None:
+    """A thousand malformed messages make thirty Events."""
+    ledger = start_pool("blue-0")
+    seen = len(ledger.records)
+    for n in range(1000):
+        ledger.do(RejectMessage(agent=ReplicaName("blue-0"), file=f"{n}", reason="no JSON", key=str(n)))
+
+    assert len(events(ledger, first=seen)) == REFUSAL_BURST
 
 
 def test_a_deleted_task_gets_no_events() -> None:
