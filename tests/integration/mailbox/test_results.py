@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.volume import REPLICA, TRAPS, make_volume
+from support.waiting import wait_for
 from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.results import (
@@ -204,3 +207,35 @@ def test_a_volume_that_cannot_be_written_is_an_error_of_the_system(
     with pytest.raises(OSError, match="No space left"):
         copy(layout)
     assert os.listdir(layout.results) == []
+
+
+SWAPPER = """
+import os, sys
+folder, secret = sys.argv[1:]
+place = os.path.join(folder, "swapped")
+while True:
+    for make in (lambda: open(place, "w").close(), lambda: os.symlink(secret, place), lambda: os.mkfifo(place),
+                 lambda: os.symlink(os.path.dirname(secret), place), lambda: os.mkdir(place)):
+        make()
+        os.rmdir(place) if os.path.isdir(place) and not os.path.islink(place) else os.unlink(place)
+"""
+
+
+def test_a_process_that_swaps_files_all_the_time_gets_nothing_copied_from_elsewhere(
+    layout: Layout, result: Path
+) -> None:
+    """A hundred copies race with it; none of them follows it out of its folder, and none waits for its FIFO."""
+    outside = layout.orchestration / "secret"
+    outside.write_text("secret")
+    swapper = subprocess.Popen([sys.executable, "-c", SWAPPER, str(result), str(outside)])
+    outcomes: set[type] = set()
+    try:
+        wait_for(lambda: os.path.lexists(result / "swapped"), "the swapper to begin", every=0.001)
+        for _ in range(100):
+            outcomes.add(type(copy(layout)))
+            copied = [file for file in layout.results.rglob("*") if file.is_file()]
+            assert not any("secret" in file.read_text() for file in copied)
+    finally:
+        swapper.kill()
+        swapper.wait()
+    assert outcomes <= {ResultCopied, ResultRefused}
