@@ -1,6 +1,6 @@
 """The HTTP entry: who may come in, what the path names, and how failures are answered.
 
-Owns the order of every request: fence, health, discovery, reviews, resources. Each failure leaves as a Status object;
+Owns the order of every request: fence, health, discovery, resources. Each failure leaves as a Status object;
 a defect of this server is a 500 with its trace in the log, and the server goes on.
 """
 
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import logging
 
-import orjson
 from aiohttp import web
 
 from watchbill_local.server.auth import FREE_PATHS, Fence
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.errors import ApiError
-from watchbill_local.server.exchange import answer, answer_error, read_body
-from watchbill_local.server.reviews import answer_review
+from watchbill_local.server.exchange import answer_error
 from watchbill_local.server.shapes import View
 from watchbill_local.server.subresources import Subresources
 from watchbill_local.server.targets import Target, parse_accept, parse_target
@@ -61,11 +59,6 @@ class Api:
         target = parse_target(request.path)
         if target is None:
             return self._discover(request)
-        if request.method == "POST" and target.name is None:
-            review = answer_review(target.group, target.plural, None)
-            if review is not None:
-                body = await read_body(request)
-                return answer(orjson.dumps(answer_review(target.group, target.plural, body)), 201)
         return await self._serve(request, target)
 
     def _discover(self, request: web.BaseRequest) -> web.Response:

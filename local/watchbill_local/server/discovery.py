@@ -17,7 +17,6 @@ import orjson
 from watchbill_local.server.crds import rank_version
 from watchbill_local.server.registry import Registry
 from watchbill_local.server.resource import Resource
-from watchbill_local.server.reviews import REVIEWS
 from watchbill_local.server.targets import JSON
 from watchbill_local.server.values import Obj
 
@@ -41,7 +40,7 @@ _SUBRESOURCE_KINDS = {
     "eviction": ("policy", "v1", "Eviction"),
     "binding": ("", "v1", "Binding"),
 }
-_SUBRESOURCE_VERBS = {"log": ["get"], "eviction": ["create"], "binding": ["create"], "finalize": ["update"]}
+_SUBRESOURCE_VERBS = {"log": ["get"], "eviction": ["create"], "binding": ["create"]}
 _UPDATED = ["get", "patch", "update"]
 
 
@@ -141,7 +140,7 @@ class Discovery:
 def _group(resources: Iterable[Resource]) -> dict[str, dict[str, list[Resource]]]:
     """Return the resources by group and version, preferred versions first, resources by name."""
     groups: dict[str, dict[str, list[Resource]]] = {}
-    for resource in (*resources, *REVIEWS):
+    for resource in resources:
         groups.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
     return {
         group: {

@@ -78,9 +78,6 @@ class Objects:
         admit(write, obj, None, now)
         if self.store.get(write.ident):
             raise already_exists(resource, write.name)
-        if resource.key == DEFINITIONS:
-            finalizers = obj["metadata"].get("finalizers") or []
-            obj["metadata"]["finalizers"] = list(dict.fromkeys([*finalizers, CRD_FINALIZER]))
         if resource.key == PODS:
             self._check_service_account(write, obj)
         obj = resource.to_storage(obj) if resource.to_storage else obj
@@ -134,8 +131,8 @@ class Objects:
         if options.orphan:
             self._orphan_dependants(entry.obj["metadata"]["uid"])
         grace = decide_grace(write.resource, entry.obj, options.grace_seconds)
-        has_finalizers = bool(entry.obj["metadata"].get("finalizers")) or write.resource.key == NAMESPACES
-        if not has_finalizers and not grace:
+        is_held = bool(entry.obj["metadata"].get("finalizers")) or write.resource.key in (NAMESPACES, DEFINITIONS)
+        if not is_held and not grace:
             return self._remove(write.ident, entry), True
         return self._mark(write, entry, grace), False
 
@@ -172,6 +169,8 @@ class Objects:
             metadata["deletionTimestamp"] = time.strftime(_ISO, time.gmtime(time.time() + grace))
         if first and write.resource.has_generation:
             metadata["generation"] = metadata.get("generation", 1) + 1
+        if first and write.resource.key == DEFINITIONS:
+            metadata["finalizers"] = [*metadata.get("finalizers", ()), CRD_FINALIZER]
         if write.resource.key == NAMESPACES:
             obj.setdefault("status", {})["phase"] = "Terminating"
         else:

@@ -1,4 +1,4 @@
-"""What lies below an object and is not a part of it: scale, binding, eviction, finalize, log.
+"""What lies below an object and is not a part of it: scale, binding, eviction, log.
 
 Owns their requests; `status` is an ordinary write and is with the verbs. The log of a pod is read from its node, which
 names its port in its status.
@@ -39,7 +39,6 @@ class Subresources:
             "scale": self._scale,
             "binding": self._bind,
             "eviction": self._evict,
-            "finalize": self._finalize,
             "log": self._log,
         }
 
@@ -103,16 +102,6 @@ class Subresources:
         options = parse_delete_options(dig(body, "deleteOptions", default={}), call.request.query)
         self._cluster.objects.delete(call.write, options)
         return answer_success(201, code=201)
-
-    async def _finalize(self, call: Call) -> web.StreamResponse:
-        """Set what a namespace's deletion still waits for."""
-        body = await read_body(call.request)
-        if call.request.method != "PUT":
-            raise method_not_allowed(call.resource, call.write.name)
-        namespace = copy_value(self._cluster.objects.get(call.write).obj)
-        namespace.setdefault("spec", {})["finalizers"] = dig(body, "spec", "finalizers", default=[])
-        entry = self._cluster.store.put(call.write.ident, namespace, "MODIFIED")
-        return answer(entry.raw)
 
     async def _log(self, call: Call) -> web.StreamResponse:
         """Pass a pod's log through from its node, as long as the client reads."""

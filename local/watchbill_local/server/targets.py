@@ -49,7 +49,7 @@ def parse_target(path: str) -> Target | None:
     if watch:
         rest = rest[1:]
     namespace = None
-    is_namespace_itself = group == "" and rest[2:] in (["status"], ["finalize"])
+    is_namespace_itself = group == "" and rest[2:] == ["status"]
     if rest[0] == "namespaces" and len(rest) > 2 and not is_namespace_itself:
         namespace, rest = rest[1], rest[2:]
     name = rest[1] if len(rest) > 1 else None
