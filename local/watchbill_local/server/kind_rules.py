@@ -10,9 +10,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from watchbill_local.server.causes import invalid_value, required
 from watchbill_local.server.errors import Cause
+from watchbill_local.server.names import check_data_key
 from watchbill_local.server.values import Obj, dig
 
+MAX_DATA_BYTES = 1024 * 1024
 _RENAMED = """
 involvedObject=regarding message=note reportingComponent=reportingController source=deprecatedSource
 firstTimestamp=deprecatedFirstTimestamp lastTimestamp=deprecatedLastTimestamp count=deprecatedCount
@@ -42,13 +45,35 @@ def fill_service(value: Obj, old: Obj | None, now: str) -> None:
         port.setdefault("targetPort", port.get("port"))
 
 
+def check_data(value: Obj, old: Obj | None) -> list[Cause]:
+    """Refuse keys of a config map or secret that cannot be file names, and data beyond 1 MiB."""
+    fields = [(field, value.get(field) or {}) for field in ("data", "binaryData")]
+    causes = [
+        invalid_value(f"{field}[{key}]", key, problem)
+        for field, members in fields
+        for key in members
+        for problem in check_data_key(key)
+    ]
+    total = sum(len(text.encode()) for _, members in fields for text in members.values())
+    if total > MAX_DATA_BYTES:
+        text = f"Too long: may not be more than {MAX_DATA_BYTES} bytes"
+        causes.append(Cause("FieldValueTooLong", "data" if value.get("kind") == "Secret" else "", text))
+    return causes
+
+
+def check_claim(value: Obj, old: Obj | None) -> list[Cause]:
+    """Refuse a persistent volume claim that does not say how it is used and how much it wants."""
+    spec = value["spec"]
+    causes = [] if spec.get("accessModes") else [required("spec.accessModes", "at least 1 access mode is required")]
+    return causes if dig(spec, "resources", "requests", "storage") else [*causes, required("spec.resources[storage]")]
+
+
 def check_event(value: Obj, old: Obj | None) -> list[Cause]:
     """Refuse an event that lies in another namespace than the object it is about."""
     about = dig(value, "involvedObject", "namespace", default="")
     if (about or "default") == value["metadata"].get("namespace"):
         return []
-    text = f'Invalid value: "{about}": does not match event.namespace'
-    return [Cause("FieldValueInvalid", "involvedObject.namespace", text)]
+    return [invalid_value("involvedObject.namespace", about, "does not match event.namespace")]
 
 
 def check_lease(value: Obj, old: Obj | None) -> list[Cause]:
@@ -59,7 +84,7 @@ def check_lease(value: Obj, old: Obj | None) -> list[Cause]:
     )
     found = [(field, dig(value, "spec", field), least, words) for field, least, words in rules]
     return [
-        Cause("FieldValueInvalid", f"spec.{field}", f"Invalid value: {number}: {words}")
+        invalid_value(f"spec.{field}", number, words)
         for field, number, least, words in found
         if isinstance(number, int) and number < least
     ]

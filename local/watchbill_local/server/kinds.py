@@ -33,6 +33,8 @@ FILLS: dict[str, Fill] = {
     "service": kind_rules.fill_service,
 }
 CHECKS: dict[str, Check] = {
+    "claim": kind_rules.check_claim,
+    "data": kind_rules.check_data,
     "definition": check_crd,
     "event": kind_rules.check_event,
     "lease": kind_rules.check_lease,

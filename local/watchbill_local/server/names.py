@@ -80,6 +80,19 @@ def check_qualified_name(text: str) -> list[str]:
     return found if re.fullmatch(_KEY, name) else [*found, f"name part {_KEY_WORDS} {_KEY_HINT}"]
 
 
+def check_data_key(text: str) -> list[str]:
+    """Return what is wrong with a key in the data of a config map or secret, which may become a file's name."""
+    form = "[-._a-zA-Z0-9]+"
+    found = [] if len(text) <= 253 else ["must be no more than 253 characters"]
+    if not re.fullmatch(form, text):
+        words = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
+        hint = f"(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '{form}')"
+        found.append(f"{words} {hint}")
+    if text.startswith(".."):
+        found.append(f"must not be '{text}'" if text == ".." else "must not start with '..'")
+    return [*found, "must not be '.'"] if text == "." else found
+
+
 def check_path_segment(text: str) -> list[str]:
     """Return what is wrong with a name that need only fit into a URL, as those of roles."""
     if text in (".", ".."):

@@ -53,3 +53,4 @@ FORMATS: dict[str, Test] = {
 }
 
 INTEGER_RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
+KNOWN_FORMATS = {*FORMATS, *INTEGER_RANGES, "float", "double"}

@@ -16,6 +16,7 @@ from typing import Any
 
 from watchbill_local.server.causes import ROOT, invalid_value, required, too_many, wrong_type
 from watchbill_local.server.errors import Cause
+from watchbill_local.server.schema_formats import KNOWN_FORMATS
 from watchbill_local.server.schema_scalars import (
     build_invalid,
     compile_enum,
@@ -31,7 +32,7 @@ MISSING: Any = object()
 """Stands for the old value where there is none."""
 
 INT_OR_STRING = "x-kubernetes-int-or-string"
-_PYTHON_TYPES: dict[str, type] = {"boolean": bool, "integer": int, "number": float, "string": str, "array": list}
+_TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _FORMATS_OF_TYPES = {"integer": "int64", "number": "double"}
 
 
@@ -73,34 +74,21 @@ def list_map_keys(schema: Obj) -> list[str]:
     return keys if schema.get("x-kubernetes-list-type") == "map" else []
 
 
-def _name_type(value: Any) -> str:
-    """Return the OpenAPI type of a value."""
-    for name, python_type in _PYTHON_TYPES.items():
-        if isinstance(value, python_type):
-            return name
-    return "null" if value is None else "object"
-
-
-def _is_of_type(got: str, wanted: str, value: Any) -> bool:
-    if got == wanted or (wanted == "number" and got == "integer"):
-        return True
-    return wanted == "integer" and got == "number" and bool(value.is_integer())
-
-
 def _compile_type(schema: Obj) -> Callable[[Any, str, list[Cause]], None]:
-    wanted = ["integer", "string"] if schema.get(INT_OR_STRING) else [schema["type"]] if schema.get("type") else []
-    nullable, number_format = bool(schema.get("nullable")), schema.get("format")
-    words = ",".join(wanted)
+    wanted = ("integer", "string") if schema.get(INT_OR_STRING) else (schema.get("type"),)
+    allowed = {*wanted, "integer"} if "number" in wanted else {*wanted}
+    is_free, takes_whole = wanted == (None,), "integer" in wanted
+    nullable, known_format = bool(schema.get("nullable")), schema.get("format") in KNOWN_FORMATS
 
     def check(value: Any, path: str, causes: list[Cause]) -> None:
-        got = _name_type(value)
-        if not wanted or any(_is_of_type(got, each, value) for each in wanted):
+        got = _TYPE_NAMES.get(type(value), "null")
+        if got in allowed or is_free or (value is None and nullable):
             return
-        if value is None and nullable:
+        if takes_whole and got == "number" and value.is_integer():
             return
-        expected = words
-        if number_format and got not in ("string", "array", "null"):  # upstream names the format, and that of the value
-            expected, got = number_format, _FORMATS_OF_TYPES.get(got, "")
+        expected = ",".join(each or "" for each in wanted)
+        if known_format and got not in ("string", "array", "null"):  # upstream names the format, and that of the value
+            expected, got = schema["format"], _FORMATS_OF_TYPES.get(got, "")
         causes.append(wrong_type(path, got, f'{path} in body must be of type {expected}: "{got}"'))
 
     return check

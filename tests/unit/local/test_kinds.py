@@ -259,6 +259,37 @@ def test_the_plain_text_of_a_secret_is_encoded() -> None:
     assert (value["data"], "stringData" in value, value["type"]) == ({"a": "Yg==", "c": "ZA=="}, False, "Opaque")
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "causes"),
+    [
+        ("configmaps", {"data": {"a.b-c_D": "x"}, "binaryData": {"e": "eA=="}}, []),
+        ("configmaps", {"data": {"a/b": "x"}}, [("FieldValueInvalid", "data[a/b]")]),
+        ("configmaps", {"binaryData": {"..a": "x"}}, [("FieldValueInvalid", "binaryData[..a]")]),
+        ("configmaps", {"data": {"a": "x" * (2**20 + 1)}}, [("FieldValueTooLong", "")]),
+        ("secrets", {"kind": "Secret", "data": {"a": "x" * (2**20 + 1)}}, [("FieldValueTooLong", "data")]),
+        (
+            "persistentvolumeclaims",
+            {"spec": {"accessModes": ["ReadWriteMany"]}},
+            [("FieldValueRequired", "spec.resources[storage]")],
+        ),
+        (
+            "persistentvolumeclaims",
+            {"spec": {"resources": {"requests": {"storage": "1Gi"}}}},
+            [("FieldValueRequired", "spec.accessModes")],
+        ),
+        (
+            "leases.coordination.k8s.io",
+            {"spec": {"leaseDurationSeconds": 0}},
+            [("FieldValueInvalid", "spec.leaseDurationSeconds")],
+        ),
+        ("leases.coordination.k8s.io", {"spec": {"leaseDurationSeconds": 15}}, []),
+    ],
+)
+def test_a_built_in_kind_refuses_what_makes_no_sense(kind: str, value: Obj, causes: list[tuple[str, str]]) -> None:
+    """The few checks that people meet."""
+    assert check(kind, value) == causes
+
+
 def test_a_namespace_is_labelled_with_its_name() -> None:
     """Selectors on namespaces rely on it."""
     value = filled("namespaces", {"metadata": {"name": "n"}})
