@@ -9,6 +9,7 @@ or LogPoisoned the coordinator is dead. Knows no Kubernetes and no clock: `now` 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -68,12 +69,11 @@ class Coordinator:
         log = EventLog.open(Layout(root), Opening(holder, floor_epoch), lambda recorded: evolve(state, recorded))
         layout = log.layout
         sweep_temporaries(layout.orchestration, layout.locks, layout.blobs, layout.shared_context)
-        coordinator = cls(log, state)
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(log.abandon)
+            coordinator = cls(log, state)
             coordinator.write_projections()
-        except BaseException:
-            coordinator.abandon()
-            raise
+            stack.pop_all()
         return coordinator
 
     @property

@@ -65,8 +65,7 @@ def make_directories(*paths: Path) -> None:
 def sweep_temporaries(*directories: Path) -> None:
     """Remove temporary files that a killed process left behind more than SWEEP_SECONDS ago."""
     oldest = time.time() - SWEEP_SECONDS
-    for directory in directories:
-        for path in directory.glob(f"{TEMPORARY}*"):
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
+    for path in [path for directory in directories for path in directory.glob(f"{TEMPORARY}*")]:
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()

@@ -100,20 +100,19 @@ def acquire_epoch(layout: Layout, holder: Holder, floor: int = 0) -> Claim:
     """
     make_directories(layout.epochs)
     claim = layout.epochs / f".claim-{uuid.uuid4().hex}"
-    fd = _write_claim(claim, json.dumps(asdict(holder), sort_keys=True).encode() + b"\n")
-    try:
+    with contextlib.ExitStack() as stack:
+        fd = _write_claim(claim, json.dumps(asdict(holder), sort_keys=True).encode() + b"\n")
+        unlocking = stack.enter_context(contextlib.ExitStack())
+        unlocking.callback(os.close, fd)
+        stack.callback(os.unlink, claim)
         for _ in range(MAX_CLAIMS):
             epoch = max(load_highest_epoch(layout), floor) + 1
             if _link_claim(claim, layout.epochs / str(epoch)):
                 sync_directory(layout.epochs)
                 _remove_old(layout, epoch)
+                unlocking.pop_all()
                 return Claim(epoch, fd)
         raise Fenced(f"{layout.epochs}: other processes claimed {MAX_CLAIMS} epochs meanwhile")
-    except BaseException:
-        os.close(fd)
-        raise
-    finally:
-        os.unlink(claim)
 
 
 def check_fence(layout: Layout, epoch: int) -> None:

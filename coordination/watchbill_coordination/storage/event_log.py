@@ -9,6 +9,7 @@ it is poisoned: its pages may be gone, so it never syncs again. Not thread-safe:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -89,14 +90,13 @@ class EventLog:
         if opening.is_exclusive:
             check_no_writer(layout)
         floor = max(opening.floor_epoch, load_newest_epoch(layout))
-        log = cls(layout, acquire_epoch(layout, opening.holder, floor))
-        try:
+        with contextlib.ExitStack() as stack:
+            log = cls(layout, acquire_epoch(layout, opening.holder, floor))
+            stack.callback(log.abandon)
             recovered = recover(layout, lambda record: visit(record.recorded), accept_loss=opening.accept_loss)
             for recorded in log._begin_segment(recovered, opening.holder):
                 visit(recorded)
-        except BaseException:
-            log._release()
-            raise
+            stack.pop_all()
         return log
 
     @property
@@ -183,7 +183,13 @@ class EventLog:
     def abandon(self) -> None:
         """Let the files go without another write, as a process does that dies."""
         self._poison = self._poison or "it was abandoned"
-        self._release()
+        if self._fd >= 0:
+            os.close(self._fd)
+        if self._head is not None:
+            self._head.close()
+        if self._claim is not None:
+            self._claim.release()
+        self._fd, self._head, self._claim = -1, None, None
 
     def _begin_segment(self, recovered: Recovered, holder: Holder) -> list[Recorded]:
         """Write, sync and publish the new segment; return its first records."""
@@ -265,12 +271,3 @@ class EventLog:
     def _poisoned(self, step: str, error: OSError) -> LogPoisoned:
         self._poison = f"the {step} failed ({error.strerror}); restart to recover"
         return LogPoisoned(f"{self.layout.active}: {self._poison}")
-
-    def _release(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-        if self._head is not None:
-            self._head.close()
-        if self._claim is not None:
-            self._claim.release()
-        self._fd, self._head, self._claim = -1, None, None

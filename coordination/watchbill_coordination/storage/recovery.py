@@ -8,6 +8,7 @@ and seq. Reads only; putting the tail aside is done by `quarantine_tail`, which 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,11 +61,10 @@ def recover(layout: Layout, visit: Visit, *, accept_loss: bool = False) -> Recov
     for link in chain:
         walk = SegmentWalk(link, position, partial(load_blob, layout))
         groups = walk.groups() if link.sealed_bytes is None else load_sealed(walk)
-        for group in groups:
-            for record in group:
-                visit(record)
-                if head is not None and record.recorded.seq == head.seq and record.h != head.h and not accept_loss:
-                    raise _tell_other_log(layout, walk, head)
+        for record in itertools.chain.from_iterable(groups):
+            visit(record)
+            if head is not None and record.recorded.seq == head.seq and record.h != head.h and not accept_loss:
+                raise _tell_other_log(layout, walk, head)
     if walk is None:
         if head is not None and not accept_loss:
             raise AcknowledgedLost("the log is gone", file=layout.active, seq=head.seq)
