@@ -51,6 +51,7 @@ class CommandRunner:
 
     def __init__(self) -> None:
         self._leaders: set[int] = set()  # pids of the programs that run now
+        self._suspects: dict[int, set[int]] = {}  # orphan → leaders that ran when it was first seen, and still do
 
     async def run(self, order: Order, stop: StopRequest) -> Outcome:
         """Run the program to its end; see `Runner`."""
@@ -113,16 +114,27 @@ class CommandRunner:
 
     async def _sweep(self, leader: int, order: Order) -> None:
         """End what the program left behind in other sessions."""
-        self._leaders.discard(leader)
         mark = os.fsencode(f"WATCHBILL_RESULT={order.directory}/")
         rounds = int(process_group.END_SECONDS / process_group.LOOK_SECONDS)
         for _ in range(rounds):
-            strays = process_group.find_strays(self._leaders, mark)
+            strays = self._find_strays(leader, mark)
             if not strays:
-                return
-            process_group.kill(strays, signal.SIGKILL)
+                break
+            process_group.kill(process_group.with_descendants(strays), signal.SIGKILL)
             await asyncio.sleep(process_group.LOOK_SECONDS)
-        logger.error("processes of %s do not end", order.directory)
+        else:
+            logger.error("processes of %s do not end", order.directory)
+        self._leaders.discard(leader)
+
+    def _find_strays(self, ended: int, mark: bytes) -> set[int]:
+        """Return the orphans that must be those of the program that ended.
+
+        They carry its mark, or hide their environment and began when none ran that still runs. So a daemon that
+        hides while others work ends at the latest when all that worked beside it have ended.
+        """
+        orphans = process_group.find_orphans(self._leaders)
+        self._suspects = {pid: self._suspects.get(pid, self._leaders) - {ended} for pid in orphans}
+        return {pid for pid in orphans if not self._suspects[pid] or process_group.carries(pid, mark)}
 
     def _judge(self, order: Order, code: int | None, why: str, output: Capture, errors: Capture) -> Outcome:
         """Write what was printed, and say how it ended."""

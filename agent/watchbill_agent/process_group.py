@@ -86,19 +86,18 @@ def reap(pids: Collection[int]) -> None:
             os.waitpid(pid, os.WNOHANG)
 
 
-def find_strays(leaders: Collection[int], mark: bytes | None) -> set[int]:
-    """Return the orphans below this process that are alive, with all that is below them.
-
-    `leaders` are commands that still run, with their trees: not strays. `mark` narrows it to the orphans of one
-    attempt while others run; one that hides its environment is then found when the last attempt ends.
-    """
+def find_orphans(leaders: Collection[int]) -> set[int]:
+    """Return the live children of this process that it did not start itself: those but the `leaders`."""
     orphans = _list_own_children() - set(leaders)
     if not orphans:
         return set()
     reap(orphans)
-    alive = _list_own_children() & orphans
-    ours = {pid for pid in alive if mark is None or not leaders or carries(pid, mark)}
-    return ours.union(*(list_descendants(pid) for pid in ours))
+    return _list_own_children() & orphans
+
+
+def with_descendants(pids: Collection[int]) -> set[int]:
+    """Return these processes and all below them."""
+    return set(pids).union(*map(list_descendants, pids))
 
 
 def end_all(find: Callable[[], Collection[int]]) -> Collection[int]:
@@ -112,7 +111,7 @@ def end_all(find: Callable[[], Collection[int]]) -> Collection[int]:
 
 def end_all_below() -> Collection[int]:
     """Kill everything below this process; return what does not end."""
-    return end_all(lambda: find_strays((), None))
+    return end_all(lambda: with_descendants(find_orphans(())))
 
 
 def _list_own_children() -> set[int]:

@@ -112,6 +112,23 @@ def test_a_daemon_that_hides_its_environment_ends_when_no_attempt_runs(agent: Ag
     assert not is_alive(read_pid(pid_file))
 
 
+def test_a_daemon_that_hides_beside_others_ends_with_the_last_of_them(tmp_path: Path) -> None:
+    """Attempts overlap all the time; those that began after it do not protect it."""
+    with AgentProcess(tmp_path, {"WATCHBILL_SLOTS": "3"}) as agent:
+        wait = {"shell": "while ! test -e go; do sleep 0.01; done"}
+        agent.assign("beside", wait)
+        daemon = agent.attempt_folder("hidden") / "daemon"
+        inner = "echo $$ > daemon; exec sleep 1000"
+        agent.run("hidden", {"shell": f"setsid env -i /bin/sh -c '{inner}' & while ! test -s daemon; do :; done"})
+        agent.assign("later", wait)
+        agent.expect(Accepted, lambda message: message.task == "later")
+
+        (agent.attempt_folder("beside") / "go").touch()
+        agent.expect(Finished, lambda message: message.task == "beside")
+
+        assert not is_alive(read_pid(daemon))
+
+
 def test_a_program_that_ignores_sigterm_is_killed_after_the_grace_period(agent: AgentProcess) -> None:
     """The answer to the cancellation comes when it is dead."""
     agent.assign("t", {"shell": "trap '' TERM; echo $$ > pid; while :; do sleep 1; done"})
