@@ -29,9 +29,14 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True, default=_plain, check_circular=False
 )
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def encode_canonical(value: object) -> bytes:
@@ -55,11 +60,7 @@ def encode_text(text: str) -> bytes:
 
 def decode_json(encoded: bytes) -> Any:
     """Parse one JSON value. Raises ValueError for anything that `encode_canonical` could not have meant."""
-    return json.loads(encoded, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    return _DECODER.decode(encoded.decode())
 
 
 def _has_big_integer(value: object) -> bool:
