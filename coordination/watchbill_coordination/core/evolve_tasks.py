@@ -65,6 +65,8 @@ def on_submitted(state: State, event: TaskSubmitted, recorded: Recorded) -> None
         submitted_at=recorded.at,
         priority=spec.priority,
         suspended=spec.suspend,
+        last_seq=recorded.seq,
+        epoch=recorded.ep,
     )
     put_task(state, task, recorded)
     for uid in state.index.awaited.get(event.name, ()):

@@ -21,7 +21,7 @@ REMEMBERED = 4096  #: answered messages and ended incarnations that are kept in 
 
 
 def put_task(state: State, task: TaskState, recorded: Recorded, **changes: Any) -> None:
-    """Set a task, with fields changed, and follow up what that means for it and for those that wait for it."""
+    """Set a task, with fields of a known one changed, and follow up what that means for all that wait for it."""
     before = state.tasks.get(task.uid)
     is_same = before is not None and before.phase is changes.get("phase", task.phase)
     changed_at = task.changed_at if is_same else recorded.at
@@ -123,8 +123,19 @@ def put_replica(state: State, replica: ReplicaState, recorded: Recorded, **chang
     if before is not None and not replica.phase.is_live and before.phase.is_live:
         remember(state.ended, before.incarnation)
     push_replica_timers(state, before, replica)
-    if replica.agent in state.agents:
-        put_agent(state, state.agents[replica.agent], recorded)
+    pool = state.agents.get(replica.agent)
+    if pool is not None and not is_same_for_pool(before, replica):
+        put_agent(state, pool, recorded)
+
+
+def is_same_for_pool(before: ReplicaState | None, replica: ReplicaState) -> bool:
+    """Whether nothing changed that a pool's counts, level or free slots depend on."""
+    return (
+        before is not None
+        and before.phase is replica.phase
+        and before.slots == replica.slots
+        and len(before.attempts) == len(replica.attempts)
+    )
 
 
 def push_replica_timers(state: State, before: ReplicaState | None, replica: ReplicaState) -> None:
