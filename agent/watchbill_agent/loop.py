@@ -131,14 +131,17 @@ class AgentLoop:
     async def _run_attempt(self, assign: Assign, stop: StopRequest) -> None:
         """Run one attempt; its end is an observation."""
         key = (assign.task, assign.attempt)
+        what = f"{assign.name} ({assign.task}) attempt {assign.attempt}"
+        logger.info("%s starts", what)
         try:
             order = prepare_order(self._settings, assign, self._base)
             outcome = await self._runner.run(order, stop)
         except OSError as error:
             outcome = Outcome(outcome=FAILED, reason="WorkspaceFailed", message=f"the work folder failed: {error}")
         except Exception as error:  # a defect of a runner must cost one attempt, not the agent
-            logger.exception("attempt %s of %s", assign.attempt, assign.name)
+            logger.exception("%s", what)
             outcome = Outcome(outcome=FAILED, reason="RunnerFailed", message=f"{type(error).__name__}: {error}"[:2000])
+        logger.info("%s ends: %s", what, " ".join(filter(None, (outcome.outcome, outcome.reason))))
         del self._stops[key]
         self.observe(AttemptEnded(key, outcome))
 

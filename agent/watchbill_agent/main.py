@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def run_agent() -> int:
     """Run one life of the agent in this process and return the exit code."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = parse_settings(os.environ)
         logging.getLogger().setLevel(settings.log_level)

@@ -271,3 +271,14 @@ def test_an_agent_with_a_wrong_setting_says_which(tmp_path: Path, capfd: pytest.
 
     assert process.wait(10) == 78
     assert "WATCHBILL_SLOTS is 'many'" in capfd.readouterr().err
+
+
+def test_the_log_names_tasks_and_tells_nothing_that_they_printed(
+    agent: AgentProcess, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What a program prints may be secret."""
+    agent.run("t", {"shell": "echo hush; echo hush >&2; exit 3"}, name="a-task")
+
+    log = capfd.readouterr().err
+    assert "a-task (t) attempt 1 ends: Failed NonZeroExit" in log
+    assert "hush" not in log
