@@ -274,7 +274,7 @@ def test_an_agent_with_a_wrong_setting_says_which(tmp_path: Path, capfd: pytest.
 
 
 def test_the_log_names_tasks_and_tells_nothing_that_they_printed(
-    agent: AgentProcess, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], agent: AgentProcess
 ) -> None:
     """What a program prints may be secret."""
     agent.run("t", {"shell": "echo hush; echo hush >&2; exit 3"}, name="a-task")
