@@ -12,7 +12,7 @@ import logging
 import signal
 import sys
 
-from watchbill_local.server.serving import CannotServeError, LocalServer, Settings
+from watchbill_local.server.serving import CannotServeError, Settings, serve
 
 log = logging.getLogger("watchbill_local.server")
 
@@ -59,7 +59,7 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with LocalServer(settings) as server:
+    async with serve(settings) as server:
         gc.freeze()  # what start-up made lives as long as the process; later collections need not look at it
         log.info("serving %s, %d objects from earlier, kubeconfig %s", server.url, server.loaded, settings.kubeconfig)
         await stop.wait()

@@ -56,20 +56,14 @@ class Journal:
         """
         if self._path is None:
             return
-        good = 0
-        if os.path.exists(self._path):
-            with open(self._path, "rb") as lines:
-                for line in lines:
-                    record = parse_record(line)
-                    if record is None:
-                        log.warning("cutting a torn line off the journal at byte %d", good)
-                        break
-                    good += len(line)
-                    self._appended += record.kind in ("stored", "deleted")
-                    yield record
+        for record, size in _read_records(self._path):
+            self._size += size
+            self._appended += record.kind in ("stored", "deleted")
+            yield record
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.ftruncate(self._fd, good)
-        self._size = good
+        if self._size < os.fstat(self._fd).st_size:
+            log.warning("cutting a torn line off the journal at byte %d", self._size)
+            os.ftruncate(self._fd, self._size)
 
     def append(self, record: Record) -> None:
         """Write one record. Raises OSError, with the file as it was before, when the disk does not take it all."""
@@ -130,6 +124,18 @@ def parse_record(line: bytes) -> Record | None:
     except ValueError:
         return None
     return Record(kind, (group, plural), namespace, name, version, raw) if tab else None
+
+
+def _read_records(path: str) -> Iterator[tuple[Record, int]]:
+    """Yield the whole records of a file with their sizes in bytes, up to a torn one."""
+    if not os.path.exists(path):
+        return
+    with open(path, "rb") as lines:
+        for line in lines:
+            record = parse_record(line)
+            if record is None:
+                return
+            yield record, len(line)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -10,12 +10,11 @@ Invariant: one directory is used by one process at a time, held by a lock that e
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from types import TracebackType
 
 from aiohttp import web
 
@@ -46,113 +45,82 @@ class Settings:
     history_changes: int = HISTORY_CHANGES  #: changes of a kind from which a watch can be resumed
 
 
-class LocalServer:
-    """The small API server, inside the running event loop: `async with LocalServer(Settings(...)) as server`."""
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answers."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock: int | None = None
-        self._runner: web.ServerRunner | None = None
-        self._api: Api | None = None
-        self._cluster: Cluster | None = None
-        self.token = ""
-        self.url = ""
-        self.authority = ""  #: PEM of the CA that clients trust
-        self.loaded = 0  #: objects that were there from an earlier run
+    url: str
+    token: str
+    loaded: int  #: objects that were there from an earlier run
 
-    async def __aenter__(self) -> LocalServer:
-        """Start. Raises CannotServeError."""
+
+@contextlib.asynccontextmanager
+async def serve(settings: Settings) -> AsyncIterator[Running]:
+    """Run a server inside the event loop for as long as the block lasts. Raises CannotServeError."""
+    if settings.host not in LOOPBACK_NAMES:
+        raise CannotServeError(
+            f"{settings.host} is not a loopback address; this server runs programs, so it stays on this machine"
+        )
+    async with contextlib.AsyncExitStack() as stack:
         try:
-            await self.start()
-        except BaseException:
-            await self.stop()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop."""
-        await self.stop()
-
-    async def start(self) -> None:
-        """Load the state and answer from here on. Raises CannotServeError."""
-        settings = self._settings
-        if settings.host not in LOOPBACK_NAMES:
-            raise CannotServeError(
-                f"{settings.host} is not a loopback address; this server runs programs, so it stays on this machine"
-            )
-        try:
-            context = self._open_directory()
-            self._cluster = Cluster(self._path("journal"), settings.history_changes)
-            self.loaded = self._cluster.start()
+            os.makedirs(settings.data, mode=0o700, exist_ok=True)
+            stack.callback(os.close, _lock(settings.data))
+            token = load_token(os.path.join(settings.data, "token"))
+            pem_path = os.path.join(settings.data, "serving.pem")
+            pem = load_serving_pem(pem_path)
+            cluster = Cluster(os.path.join(settings.data, "journal"), settings.history_changes)
+            stack.callback(cluster.stop)
+            loaded = cluster.start()
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise CannotServeError(f"cannot use the data directory {settings.data}: {reason}") from error
-        self._api = Api(self._cluster, Fence(self.token))
-        server = web.Server(self._api.handle, request_factory=make_request, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
-        await self._runner.setup()
-        port = await self._listen(self._runner, context)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self.url = f"https://{host}:{port}"
+            raise CannotServeError(f"cannot use the data directory {settings.data}: {error.strerror}") from error
+        api = Api(cluster, Fence(token))
+        stack.push_async_callback(api.close)
+        server = web.Server(api.handle, request_factory=make_request, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        stack.callback(cluster.watches.end_all)
+        port = await _listen(runner, settings, load_context(pem_path))
+        url = f"https://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
         try:
-            write_private(self._path("port"), f"{port}\n")
-            write_kubeconfig(settings.kubeconfig, url=self.url, token=self.token, authority=self.authority)
+            write_private(os.path.join(settings.data, "port"), f"{port}\n")
+            write_kubeconfig(settings.kubeconfig, url=url, token=token, authority=parse_authority(pem))
         except OSError as error:
             raise CannotServeError(f"cannot write {error.filename}: {error.strerror}") from error
+        yield Running(url, token, loaded)
 
-    async def stop(self) -> None:
-        """End the open watches, finish what is being answered, and let go of port and directory."""
-        if self._cluster is not None:
-            self._cluster.watches.end_all()
-        if self._runner is not None:
-            await self._runner.cleanup()
-        if self._api is not None:
-            await self._api.close()
-        if self._cluster is not None:
-            self._cluster.stop()
-        if self._lock is not None:
-            os.close(self._lock)
-        self._lock = self._runner = self._api = self._cluster = None
 
-    def _path(self, name: str) -> str:
-        return os.path.join(self._settings.data, name)
+def _lock(directory: str) -> int:
+    """Lock a data directory for as long as the returned descriptor is open. Raises CannotServeError and OSError."""
+    descriptor = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise CannotServeError(
+            f"another server is using the data directory {directory}; stop it first or name another"
+        ) from None
+    return descriptor
 
-    def _open_directory(self) -> ssl.SSLContext:
-        """Make and lock the data directory, load token and certificate. Raises CannotServeError and OSError."""
-        os.makedirs(self._settings.data, mode=0o700, exist_ok=True)
-        self._lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+async def _listen(runner: web.ServerRunner, settings: Settings, context: ssl.SSLContext) -> int:
+    """Listen on the port asked for, or on that of the last run, or on a free one; return it."""
+    for port in (settings.port,) if settings.port else (_load_port(settings.data), 0):
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            await web.TCPSite(runner, settings.host, port, backlog=1024, ssl_context=context).start()
+        except OSError as error:
+            if port and not settings.port:
+                continue  # the port of the last run is taken; any other will do
+            reason = os.strerror(error.errno or 0)
             raise CannotServeError(
-                f"another server is using the data directory {self._settings.data}; stop it first or name another"
-            ) from None
-        self.token = load_token(self._path("token"))
-        self.authority = parse_authority(load_serving_pem(self._path("serving.pem")))
-        return load_context(self._path("serving.pem"))
+                f"cannot listen on {settings.host}:{port}: {reason}; free the port or name another by --port"
+            ) from error
+        return int(runner.addresses[0][1])
+    raise AssertionError("the last port tried either serves or raises")
 
-    async def _listen(self, runner: web.ServerRunner, context: ssl.SSLContext) -> int:
-        """Listen on the port asked for, or on that of the last run, or on a free one; return it."""
-        wanted = self._settings.port
-        last = 0 if wanted else self._load_port()
-        for port in dict.fromkeys((wanted, last, 0) if wanted else (last, 0)):
-            site = web.TCPSite(runner, self._settings.host, port, backlog=1024, ssl_context=context)
-            try:
-                await site.start()
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE and not wanted:
-                    continue
-                raise CannotServeError(
-                    f"cannot listen on {self._settings.host}:{port}: {os.strerror(error.errno or 0)}; "
-                    "free the port or name another by --port"
-                ) from error
-            return int(runner.addresses[0][1])
-        raise CannotServeError(f"no free port on {self._settings.host}")
 
-    def _load_port(self) -> int:
-        """Return the port of the last run, 0 where that is not known."""
-        with contextlib.suppress(OSError, ValueError), open(self._path("port"), encoding="ascii") as kept:
-            return int(kept.read())
-        return 0
+def _load_port(directory: str) -> int:
+    """Return the port of the last run, 0 where that is not known."""
+    with contextlib.suppress(OSError, ValueError), open(os.path.join(directory, "port"), encoding="ascii") as kept:
+        return int(kept.read())
+    return 0

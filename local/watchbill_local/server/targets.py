@@ -25,7 +25,6 @@ class Target:
     namespace: str | None = None  #: None: all namespaces, or a cluster-wide kind
     name: str | None = None
     subresource: str = ""
-    watch: bool = False  #: asked for by the old `/watch/` path
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +44,12 @@ def parse_target(path: str) -> Target | None:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
         return None
-    watch = rest[0] == "watch" and len(rest) > 1
-    if watch:
-        rest = rest[1:]
     namespace = None
     is_namespace_itself = group == "" and rest[2:] == ["status"]
     if rest[0] == "namespaces" and len(rest) > 2 and not is_namespace_itself:
         namespace, rest = rest[1], rest[2:]
     name = rest[1] if len(rest) > 1 else None
-    return Target(group, version, rest[0], namespace, name, "/".join(rest[2:]), watch)
+    return Target(group, version, rest[0], namespace, name, "/".join(rest[2:]))
 
 
 @functools.lru_cache(maxsize=256)

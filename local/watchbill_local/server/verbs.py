@@ -70,7 +70,7 @@ class Verbs:
     async def _serve_collection(self, call: Call) -> web.StreamResponse:
         method = call.request.method
         if method == "GET":
-            if call.target.watch or is_true(call.request.query.get("watch")):
+            if is_true(call.request.query.get("watch")):
                 return await self._watch(call)
             return self._list(call)
         if method == "POST" and (call.target.namespace is not None or not call.resource.namespaced):
@@ -83,7 +83,7 @@ class Verbs:
     async def _serve_object(self, call: Call) -> web.StreamResponse:
         method = call.request.method
         if method == "GET":
-            if call.target.watch or is_true(call.request.query.get("watch")):
+            if is_true(call.request.query.get("watch")):
                 return await self._watch(call)
             return _show(call, self._cluster.objects.get(call.write))
         if method == "PUT":
