@@ -23,7 +23,15 @@ from watchbill_operator.api import PODS, Api, ApiError, ConflictError, GoneError
 from watchbill_operator.conditions import Finding
 from watchbill_operator.observations import Observation, Sightings, parse_observation
 from watchbill_operator.observed_pods import PodView, parse_pod
-from watchbill_operator.planning import CreatePod, DeletePod, Plan, Surroundings, plan_pods, plan_removal
+from watchbill_operator.planning import (
+    CreatePod,
+    DeletePod,
+    Plan,
+    Surroundings,
+    build_name_taken,
+    plan_pods,
+    plan_removal,
+)
 from watchbill_operator.pod_backoff import PodFailures, evolve_failures, evolve_refused
 from watchbill_operator.pods import AGENT_LABEL, PodSettings, build_pod, replica_name
 from watchbill_operator.workspaces import make_workspace
@@ -163,13 +171,16 @@ class Fleet:
             self._wiring.opened(replica)
             self._see(await self._api.send(Request(method="POST", resource=PODS, body=pod)))
         except ConflictError:
-            await self._look(replica)
-        except GoneError as error:
-            self._refused(name, replica, f"The pod {replica} was not made: {error}")
+            found = await self._look(replica)
+            if (
+                found is not None and found.agent != name
+            ):  # without our labels it is not watched: nobody says when it goes
+                self.observed.pods.pop(replica, None)
+                self._refused(name, replica, build_name_taken(replica))
         except RefusedError as error:
-            self._refused(name, replica, f"The API server refused the pod {replica}: {error}")
+            self._refused(name, replica, Finding("PodNotCreated", f"The API server refused the pod {replica}: {error}"))
         except (ApiError, OSError) as error:
-            self._refused(name, replica, f"The pod {replica} was not made: {error}")
+            self._refused(name, replica, Finding("PodNotCreated", f"The pod {replica} was not made: {error}"))
         self._later(name)
 
     async def _delete(self, name: AgentName, delete: DeletePod) -> None:
@@ -187,24 +198,27 @@ class Fleet:
             logger.warning("pod was not deleted", extra={"pod": delete.name, "error": str(error)})
         self._later(name)
 
-    async def _look(self, pod: str) -> None:
+    async def _look(self, pod: str) -> PodView | None:
         """See what is there under that name now; the watch may be behind."""
         try:
-            self._see(await self._api.send(Request(method="GET", resource=PODS, name=pod)))
+            body = await self._api.send(Request(method="GET", resource=PODS, name=pod))
         except GoneError:
             self.observed.pods.pop(pod, None)
+            return None
         except ApiError as error:
             logger.warning("pod was not read", extra={"pod": pod, "error": str(error)})
+            return None
+        self._see(body)
+        return parse_pod(body)
 
     def _see(self, body: Mapping[str, Any]) -> None:
         """Note an answer as if it had come from the watch, which may be behind it or ahead of it."""
         if observation := parse_observation("Pod", body):
             self.observed.see_pod(observation)
 
-    def _refused(self, name: AgentName, replica: ReplicaName, sentence: str) -> None:
-        """Remember that a pod could not be made, so that the next try waits, and say so."""
-        self._failures = evolve_refused(self._failures, replica, time.time(), sentence)
-        self._wiring.reported(name, Finding("PodNotCreated", sentence))
+    def _refused(self, name: AgentName, replica: ReplicaName, finding: Finding) -> None:
+        """Remember that a pod could not be made, so that the next try waits; the next plan says so."""
+        self._failures = evolve_refused(self._failures, replica, time.time(), finding)
 
     def _later(self, name: AgentName) -> None:
         """Plan again, once this call counts as ended."""

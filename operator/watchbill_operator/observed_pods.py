@@ -12,7 +12,7 @@ from typing import Any
 from watchbill_coordination.core.specs import ReplicaName
 
 from watchbill_operator import pods
-from watchbill_operator.conditions import Finding, parse_time
+from watchbill_operator.conditions import Finding, build_sentence, parse_time
 
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
@@ -101,9 +101,12 @@ def _find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Fi
     waiting = _map(_map(container.get("state")).get("waiting"))
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
     if reason in IMAGE_REASONS:
-        return Finding("ImageUnavailable", f"The image {container.get('image', '')} cannot be had: {message or reason}")
+        return Finding(
+            "ImageUnavailable",
+            build_sentence(f"The image {container.get('image', '')} cannot be had: {message or reason}"),
+        )
     if reason in CONFIG_REASONS:
-        return Finding("ContainerNotCreated", f"The container cannot be made: {message or reason}")
+        return Finding("ContainerNotCreated", build_sentence(f"The container cannot be made: {message or reason}"))
     if reason == "CrashLoopBackOff":
         return Finding("CrashLooping", f"The agent ends again and again: {_tell_end(container)}")
     return _find_unscheduled(status)
@@ -112,11 +115,14 @@ def _find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Fi
 def _tell_end(container: Mapping[str, Any]) -> str:
     ended = _map(_map(container.get("lastState")).get("terminated"))
     message = str(ended.get("message") or "").strip()
-    return f"exit code {ended.get('exitCode', 'unknown')}{', ' + message if message else ''}."
+    return f"exit code {ended.get('exitCode', 'unknown')}{', ' + message[-500:] if message else ''}."
 
 
 def _find_unscheduled(status: Mapping[str, Any]) -> Finding | None:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Finding("Unschedulable", f"No node takes the pod: {condition.get('message') or 'no reason given'}")
+            return Finding(
+                "Unschedulable",
+                build_sentence(f"No node takes the pod: {condition.get('message') or 'no reason given'}"),
+            )
     return None

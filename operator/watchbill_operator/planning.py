@@ -19,7 +19,7 @@ from watchbill_coordination.core.state import ReplicaPhase, ReplicaState, State
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding
 from watchbill_operator.observed_pods import PodView
-from watchbill_operator.pod_backoff import PodFailures
+from watchbill_operator.pod_backoff import NAME_TAKEN, PodFailures
 from watchbill_operator.pod_template import check_pod_template
 from watchbill_operator.pods import PodSettings
 
@@ -117,8 +117,7 @@ def _plan_wanted(pool: _Pool) -> Iterator[Plan]:
         if pod is None:
             yield _plan_absent(pool, ordinal)
         elif not pool.owns(pod):
-            text = f"A pod called {pod.name} exists and is not this Agent's; that replica is made when it is gone."
-            yield Plan(findings=(Finding("NameTaken", text),))
+            yield Plan(findings=(build_name_taken(pod.name),))
         elif pod.is_deleting:
             yield _plan_leaving(pod, replica)
         else:
@@ -141,7 +140,13 @@ def _plan_absent(pool: _Pool, ordinal: int) -> Plan:
 def _tell_refusal(pool: _Pool, ordinal: int) -> tuple[Finding, ...]:
     """Why the pod could not be made the last time, for as long as it is not there."""
     failure = pool.around.failures.by_replica.get(pods.replica_name(pool.name, ordinal))
-    return (Finding("PodNotCreated", failure.message),) if failure is not None and failure.message else ()
+    return (failure.finding,) if failure is not None and failure.finding is not None else ()
+
+
+def build_name_taken(pod: str) -> Finding:
+    """That somebody else's pod has the name of a replica."""
+    text = f"A pod called {pod} exists and is not this Agent's; that replica is made when it is gone."
+    return Finding(NAME_TAKEN, text)
 
 
 def _plan_leaving(pod: PodView, replica: ReplicaState | None) -> Plan:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from watchbill_operator.conditions import Finding
 from watchbill_operator.observed_pods import PodView
 
 FIRST_DELAY_SECONDS = 10.0
 LAST_DELAY_SECONDS = 300.0
 HEALTHY_SECONDS = 600.0  #: a pod that lived that long starts the count anew
 FORGOTTEN_SECONDS = 3600.0
+NAME_TAKEN = "NameTaken"  #: a refusal that costs nobody anything: tried again at the same pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Failure:
     pod_uid: str  #: empty: the API server refused to make it
     count: int  #: in a row
     at: float  #: seconds since the Unix epoch
-    message: str = ""  #: of the API server, when it refused
+    finding: Finding | None = None  #: why the API server refused it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,8 @@ def evolve_failures(failures: PodFailures, observed: Iterable[PodView], now: flo
     return failures if known == failures.by_replica else PodFailures(known)
 
 
-def evolve_refused(failures: PodFailures, replica: str, now: float, message: str = "") -> PodFailures:
+def evolve_refused(failures: PodFailures, replica: str, now: float, finding: Finding) -> PodFailures:
     """Note that a replica's pod could not be made, and why: the next try waits at least the first delay."""
     former = failures.by_replica.get(replica)
-    count = 2 if former is None else former.count + 1
-    return PodFailures({**failures.by_replica, replica: Failure("", count, now, message)})
+    count = 2 if former is None or finding.reason == NAME_TAKEN else former.count + 1
+    return PodFailures({**failures.by_replica, replica: Failure("", count, now, finding)})

@@ -169,6 +169,7 @@ def _build_container(agent: Mapping[str, Any], ordinal: int, settings: PodSettin
         "env": _build_env(agent, ordinal, settings),
         "volumeMounts": [*_build_mounts(replica), {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - inside the pod
         "securityContext": dict(RESTRICTED_CONTAINER),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     if spec.get("secretRefs"):
         container["envFrom"] = [{"secretRef": {"name": ref["name"]}} for ref in spec["secretRefs"]]

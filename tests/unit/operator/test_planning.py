@@ -9,8 +9,17 @@ from support.deciding import START, Ledger, accept, declare, register, start_poo
 from support.operator_cases import a_pod, an_agent, container_status, surroundings
 from watchbill_coordination.core.commands import DrainReplica, LoseReplica, RemoveAgent
 from watchbill_coordination.core.specs import AgentName, ReplicaName
+from watchbill_operator.conditions import Finding
 from watchbill_operator.observed_pods import PodView
-from watchbill_operator.planning import CreatePod, DeletePod, Plan, Surroundings, plan_pods, plan_removal
+from watchbill_operator.planning import (
+    CreatePod,
+    DeletePod,
+    Plan,
+    Surroundings,
+    build_name_taken,
+    plan_pods,
+    plan_removal,
+)
 from watchbill_operator.pod_backoff import PodFailures, evolve_failures, evolve_refused
 from watchbill_operator.pods import PodSettings
 
@@ -188,12 +197,25 @@ def test_a_second_failure_of_a_pod_is_waited_out() -> None:
 
 def test_a_pod_that_the_api_server_refused_is_not_asked_for_again_at_once() -> None:
     """And the Agent's status can say why."""
-    failures = evolve_refused(PodFailures(), "blue-0", START, "exceeded quota")
+    failures = evolve_refused(PodFailures(), "blue-0", START, Finding("PodNotCreated", "exceeded quota"))
 
     answer = plan(an_agent(), Ledger(), failures=failures)
 
     assert answer.next_due == START + 10
     assert [finding.message for finding in answer.findings] == ["exceeded quota"]
+
+
+def test_a_name_that_is_taken_is_tried_again_every_ten_seconds() -> None:
+    """However often: somebody deletes the pod in the way, and nobody tells of pods without our labels."""
+    failures = PodFailures()
+    for turn in range(20):
+        failures = evolve_refused(failures, "blue-0", START + turn, build_name_taken("blue-0"))
+    ledger = Ledger(now=START + 19)
+
+    answer = plan(an_agent(), ledger, failures=failures)
+
+    assert answer.next_due == START + 29
+    assert [finding.reason for finding in answer.findings] == ["NameTaken"]
 
 
 def test_a_refused_template_makes_no_pods() -> None:
