@@ -129,12 +129,6 @@ def _fill_conditions(present: list[Obj], now: str) -> list[Obj]:
     }
     conditions = {each["type"]: each for each in present}
     for kind, (reason, message) in accepted.items():
-        condition = {
-            "type": kind,
-            "status": "True",
-            "reason": reason,
-            "message": message,
-            "lastTransitionTime": now,
-        }
+        condition = {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now}
         conditions.setdefault(kind, condition)
     return list(conditions.values())

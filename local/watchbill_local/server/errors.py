@@ -7,8 +7,8 @@ Never logs and never sends: the HTTP layer does that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 STALE_OBJECT = "the object has been modified; please apply your changes to the latest version and try again"
@@ -47,48 +47,30 @@ class Named:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
     """A request is refused; `status()` is what the client reads. The caller sends it and goes on."""
 
-    def __init__(
-        self,
-        code: int,
-        reason: str,
-        message: str,
-        details: dict[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.message = message
-        self.details = details
-        self.headers = dict(headers or {})
+    code: int
+    reason: str
+    message: str
+    details: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
 
     def status(self) -> dict[str, Any]:
         """Return the Status object (kind Status, apiVersion v1, status Failure)."""
-        status: dict[str, Any] = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": self.message,
-            "reason": self.reason,
-            "code": self.code,
-        }
-        if self.details is not None:
-            status["details"] = self.details
-        return status
+        status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+        status |= {"message": self.message, "reason": self.reason, "code": self.code}
+        return status if self.details is None else {**status, "details": self.details}
 
 
 def build_details(on: Named, name: str, kind: str | None = None) -> dict[str, Any]:
     """Return `details` of a Status: name, group and kind (by custom of Kubernetes the plural stands as kind)."""
-    details: dict[str, Any] = {"kind": kind or on.plural}
-    if name:
-        details["name"] = name
-    if on.group:
-        details["group"] = on.group
-    return details
+    details = {"name": name, "group": on.group, "kind": kind or on.plural}
+    return {key: value for key, value in details.items() if value}
 
 
 def not_found(on: Named, name: str) -> ApiError:

@@ -102,13 +102,6 @@ def _count_restarts(value: Obj, now: float) -> str:
     return f"{count} ({age_of(last, now)} ago)" if count and last else str(count)
 
 
-def _count_readiness_gates(value: Obj, now: float) -> str:
-    gates = dig(value, "spec", "readinessGates", default=[])
-    conditions = _index_conditions(value)
-    true = sum(1 for gate in gates if dig(conditions, gate.get("conditionType", ""), "status") == "True")
-    return f"{true}/{len(gates)}" if gates else "<none>"
-
-
 def _event_source(value: Obj, now: float) -> str:
     component = dig(value, "source", "component") or value.get("reportingComponent") or ""
     host = dig(value, "source", "host") or value.get("reportingInstance")
@@ -169,7 +162,6 @@ CELLS: dict[str, Cell] = {
     "phase": lambda value, now: (
         "Terminating" if value["metadata"].get("deletionTimestamp") else dig(value, "status", "phase")
     ),
-    "pod readiness gates": _count_readiness_gates,
     "pod ready": _count_ready,
     "pod restarts": _count_restarts,
     "pod status": lambda value, now: decide_pod_status(value),

@@ -169,9 +169,9 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
         ),
         (
             VERSION + "subresources/scale/specReplicasPath",
-            ".status.replicas",
+            "replicas",
             "spec.subresources.scale.specReplicasPath",
-            'Invalid value: ".status.replicas": should be a json path under .spec',
+            'Invalid value: "replicas": must be a simple json path starting with .',
         ),
         (
             VERSION + "selectableFields/0/jsonPath",
