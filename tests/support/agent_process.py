@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from support.waiting import wait_for
 from watchbill_coordination.core.messages import Ack, Assign, Finished, Message, Registered
@@ -46,6 +46,7 @@ class AgentProcess:
         self.epoch = 1
         self._seq = 1
         self.process: subprocess.Popen[bytes] | None = None
+        self.log: IO[bytes] | None = None  # where its stderr goes; None: to that of the test
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the agent."""
@@ -53,9 +54,8 @@ class AgentProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCHBILL_")}
         environment |= folders
         environment |= {"WATCHBILL_REPLICA": str(REPLICA), "WATCHBILL_CONTEXT": str(self.layout.shared_context)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "watchbill_agent"], env=environment | dict(self._environment)
-        )
+        environment |= self._environment
+        self.process = subprocess.Popen([sys.executable, "-m", "watchbill_agent"], env=environment, stderr=self.log)
         return self.process
 
     def start(self) -> AgentProcess:

@@ -273,12 +273,12 @@ def test_an_agent_with_a_wrong_setting_says_which(tmp_path: Path, capfd: pytest.
     assert "WATCHBILL_SLOTS is 'many'" in capfd.readouterr().err
 
 
-def test_the_log_names_tasks_and_tells_nothing_that_they_printed(
-    capfd: pytest.CaptureFixture[str], agent: AgentProcess
-) -> None:
+def test_the_log_names_tasks_and_tells_nothing_that_they_printed(tmp_path: Path) -> None:
     """What a program prints may be secret."""
-    agent.run("t", {"shell": "echo hush; echo hush >&2; exit 3"}, name="a-task")
+    agent = AgentProcess(tmp_path)
+    with (tmp_path / "log").open("wb") as agent.log, agent:
+        agent.run("t", {"shell": "echo hush; echo hush >&2; exit 3"}, name="a-task")
 
-    log = capfd.readouterr().err
+    log = (tmp_path / "log").read_text()
     assert "a-task (t) attempt 1 ends: Failed NonZeroExit" in log
     assert "hush" not in log
