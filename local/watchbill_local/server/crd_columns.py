@@ -9,7 +9,7 @@ from typing import Any
 
 from watchbill_local.server.jsonpath import Path, parse_jsonpath
 from watchbill_local.server.resource import Row
-from watchbill_local.server.times import age_of
+from watchbill_local.server.times import age_of, parse_time
 from watchbill_local.server.values import Obj, format_json
 
 _NAME = {
@@ -54,12 +54,13 @@ def _build_cell(value: Obj, path: Path, kind: str, now: float) -> Any:
     if not found:
         return None
     first = found[0]
-    if kind == "date":
-        return age_of(first, now) if isinstance(first, str) else "<invalid>"
+    is_number = isinstance(first, (int, float)) and not isinstance(first, bool)
+    if kind == "string":
+        return first if isinstance(first, str) else format_json(first)
+    if kind == "date" and isinstance(first, str):
+        return "<invalid>" if parse_time(first) is None else age_of(first, now)
     if kind == "integer":
-        return first if isinstance(first, int) and not isinstance(first, bool) else None
+        return int(first) if is_number else None
     if kind == "number":
-        return first if isinstance(first, (int, float)) and not isinstance(first, bool) else None
-    if kind == "boolean":
-        return first if isinstance(first, bool) else None
-    return first if isinstance(first, str) else format_json(first)
+        return first if is_number else None
+    return first if kind == "boolean" and isinstance(first, bool) else None

@@ -225,12 +225,25 @@ def test_a_definition_serves_a_resource() -> None:
         ({"colour": "red", "replicas": 2, "on": True}, ["l", "red", 2, True, "60s"]),
         ({}, ["l", None, None, None, "60s"]),
         ({"colour": {"r": 1}, "replicas": "2", "on": "yes"}, ["l", '{"r":1}', None, None, "60s"]),
+        ({"colour": 5, "replicas": 2.0, "on": 1}, ["l", "5", 2, None, "60s"]),
     ],
 )
 def test_a_row_shows_the_printer_columns(spec: Obj, cells: list[Any]) -> None:
     """A value that is not of the column's type is not shown."""
     (resource,) = build_resources(build_definition())
     assert resource.row({"metadata": {"name": "l", "creationTimestamp": NOW}, "spec": spec}, SECONDS) == cells
+
+
+@pytest.mark.parametrize(
+    ("found", "cell"),
+    [(NOW, "60s"), ("soon", "<invalid>"), (5, None), (None, None)],
+    ids=["time", "text", "number", "null"],
+)
+def test_a_date_is_shown_as_an_age(found: Any, cell: str | None) -> None:
+    """What is no time is told as invalid, what is no text is not shown."""
+    columns = [{"name": "Seen", "type": "date", "jsonPath": ".spec.seen"}]
+    (resource,) = build_resources(build_definition(VERSION + "additionalPrinterColumns", columns))
+    assert resource.row({"metadata": {"name": "l"}, "spec": {"seen": found}}, SECONDS) == ["l", cell]
 
 
 def test_a_definition_without_columns_shows_the_age() -> None:
