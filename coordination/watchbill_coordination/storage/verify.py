@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watchbill_coordination.codec.records import NewerFormat, Record
-from watchbill_coordination.core.events import LogSealed, Recorded
+from watchbill_coordination.core.events import LogOpened, LogSealed, Recorded
 from watchbill_coordination.storage.faults import AcknowledgedLost, LogCorrupt
 from watchbill_coordination.storage.head import load_head
 from watchbill_coordination.storage.layout import Layout
@@ -41,7 +41,7 @@ class LogReport:
     """What was found in the log, and where it ends."""
 
     findings: list[Finding] = field(default_factory=list)
-    position: Position = field(default_factory=Position)
+    position: Position = field(default_factory=Position)  #: of the last record that could be verified
     segments: int = 0
     writer: Writer | None = None
     last: Recorded | None = None
@@ -58,7 +58,9 @@ def verify_log(layout: Layout, visit: Visit = lambda record: None) -> LogReport:
     report = LogReport()
 
     def see(record: Record) -> None:
-        report.last = record.recorded
+        recorded = report.last = record.recorded
+        if isinstance(recorded.event, LogOpened):
+            report.position.log_id = recorded.event.log_id
         visit(record)
 
     try:
@@ -74,6 +76,9 @@ def verify_log(layout: Layout, visit: Visit = lambda record: None) -> LogReport:
     except NewerFormat as fault:
         seq = report.last.seq + 1 if report.last else 1
         report.findings.append(Finding("NewerFormat", str(fault), str(layout.active), seq=seq))
+    if report.recovered is None and report.last is not None:
+        position = report.position
+        position.seq, position.ts, position.ep = report.last.seq, report.last.ts, report.last.ep
     is_sealed = report.last is not None and isinstance(report.last.event, LogSealed)
     report.writer = load_writer(layout, is_sealed=is_sealed)
     report.findings += _check_end(layout, report)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from support.deciding import accept, declare, finish, register, submit
 from support.volumes import NOW, do, open_coordinator, write_story
+from watchbill_coordination.coordinator.verify import verify
 from watchbill_coordination.core.commands import Rejected
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.state import Phase
@@ -135,6 +138,42 @@ def test_a_full_volume_takes_the_reserve_first(tmp_path: Path, monkeypatch: pyte
         coordinator.commit()
     monkeypatch.undo()
     assert len(coordinator.commit().records) == 1
+
+
+def test_a_volume_that_is_really_full_is_survived(tmp_path: Path) -> None:
+    """On a small tmpfs the reserve carries the log on; then work is held, and with space it goes on; nothing is lost."""
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", tmp_path], check=False).returncode:
+        pytest.skip("this user may not mount")
+    try:
+        _fill_and_go_on(tmp_path)
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def _fill_and_go_on(root: Path) -> None:
+    coordinator = open_coordinator(root)
+    junk = root / "junk"
+    with contextlib.suppress(OSError), open(junk, "wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    coordinator.stage([submit("t-1", prompt="p" * 50_000)], NOW)
+    assert len(coordinator.commit().records) == 2
+    assert not coordinator.has_reserve
+
+    with contextlib.suppress(OSError), open(junk, "ab", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    coordinator.stage([submit("t-2", prompt="p" * 50_000)], NOW)
+    with pytest.raises(VolumeFull):
+        coordinator.commit()
+    assert not coordinator.write_projections()
+
+    junk.unlink()
+    assert len(coordinator.commit().records) == 2
+    assert coordinator.write_projections()
+    assert coordinator.has_reserve
+    coordinator.close()
+    assert verify(Layout(root)).findings == ()
 
 
 def test_the_reserve_comes_back_with_the_space(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,26 @@ def test_deleted_projections_come_back_byte_identical(tmp_path: Path) -> None:
     assert load_projections(layout) == before
     assert len(before) == len(PROJECTIONS) + 1
     assert read_active(tmp_path) == log
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_another_process_builds_the_same_bytes(tmp_path: Path, seed: str) -> None:
+    """Nothing depends on the order in which a process happens to hash."""
+    layout = write_volume(tmp_path)
+    before = load_projections(layout)
+    remove_projections(layout)
+    script = (
+        f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
+        "from pathlib import Path\nfrom support.logs import HOLDER\n"
+        "from watchbill_coordination.coordinator.repair import repair\n"
+        "from watchbill_coordination.storage.layout import Layout\n"
+        "repair(Layout(Path(sys.argv[1])), HOLDER, dry_run=False)\n"
+    )
+
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=environment, timeout=60, check=True)
+
+    assert load_projections(layout) == before
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
