@@ -141,7 +141,7 @@ def test_a_full_volume_takes_the_reserve_first(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_volume_that_is_really_full_is_survived(tmp_path: Path) -> None:
-    """On a small tmpfs the reserve carries the log on; then work is held, and with space it goes on; nothing is lost."""
+    """On a small tmpfs the reserve carries the log on; then work is held, and with space nothing was lost."""
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", tmp_path], check=False).returncode:
         pytest.skip("this user may not mount")
     try:
