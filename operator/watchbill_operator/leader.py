@@ -87,6 +87,9 @@ class Leader:
             self._mailroom.open(replica)
         for observation in listing.observations:
             self.observe(observation)
+        for pod in self.fleet.observed.pods.values():  # one that never registered is not in the log yet
+            if pod.agent:
+                self._mailroom.open(pod.replica)
         for command in plan_removals(known, listing):
             self._inbox.submit(command)
         for name in [*known.agents, *(agent.name for agent in self._state.agents.values() if agent.removed)]:

@@ -6,7 +6,7 @@ import os
 import signal
 from collections import Counter
 
-from support.local_system import LocalSystem, args, shell, task
+from support.local_system import LocalSystem, agent, args, shell, task
 from support.waiting import wait_for
 
 
@@ -105,3 +105,15 @@ def test_stop_leaves_no_process(own_system: LocalSystem) -> None:
         return [line for line in lines if str(own_system.home) in line or "sleep 304" in line]
 
     wait_for(lambda: left() == [], "no process is left")
+
+
+def test_a_pod_that_registers_only_after_the_operators_restart_is_heard(own_system: LocalSystem) -> None:
+    """It was made by the operator before, and the log knows nothing of it."""
+    os.kill(own_system.pid("node"), signal.SIGKILL)
+    own_system.apply(agent("late"))
+    wait_for(lambda: own_system.list("pods", "-l", "watchbill.dev/agent=late"), "the pod is made")
+    os.kill(own_system.pid("operator"), signal.SIGKILL)
+
+    done = own_system.watchbill("start")
+
+    assert done.code == 0, done.err

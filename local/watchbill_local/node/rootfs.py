@@ -33,6 +33,7 @@ PROC_READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", 
 NO_DEVICES = syscalls.MS_NOSUID | syscalls.MS_NODEV
 ROOT_OPTIONS = "mode=755,size=64m"
 _OLD = "/.host"
+_TEMPORARY = "/tmp"  # noqa: S108 - the container's own
 
 
 def enter_root(root: Root, mounts: tuple[Mount, ...]) -> None:
@@ -50,16 +51,21 @@ def enter_root(root: Root, mounts: tuple[Mount, ...]) -> None:
     syscalls.pivot_root(root.scratch, root.scratch + _OLD)
     os.chdir("/")
     _mount_proc()
+    covers = [_TEMPORARY, *(mount.target for mount in mounts)]
     for source, path in host:
-        _bind(source, path, read_only=True)
+        if not _is_below(path, covers):
+            _bind(source, path, read_only=True)
     for place, target in (*links, *root.links):
         _link(place, target)
     _make_devices(devices)
     for path in root.hidden:
         _hide(path)
-    _make_temporary("/tmp")  # noqa: S108 - the container's own
+    _make_temporary(_TEMPORARY)
     for source, mount in volumes:
         _bind(source, mount.target, read_only=mount.read_only)
+    for source, path in host:
+        if _is_below(path, covers):  # such as a checkout below /tmp, which the container's own /tmp covers
+            _bind(source, path, read_only=True)
     _protect_proc()
     syscalls.detach_mount(_OLD)
     os.rmdir(_OLD)
