@@ -43,18 +43,29 @@ class InboxReader:
         self.read = 0  #: highest number handled of the newest epoch: what the outbox headers carry
 
     def poll(self) -> list[MessageFile]:
-        """Return the new files in the order of their numbers; they count as handled. Raises OSError: no inbox."""
+        """Return the new files in the order of their numbers; they count as handled. Raises OSError: no inbox.
+
+        A file that cannot be read at this moment ends the turn: `read` must not pass it.
+        """
         names = [name for name in os.listdir(self._directory) if parse_number(name) is not None]
         self._seen.intersection_update(names)
-        found = [self._take(name) for name in sorted(names) if name not in self._seen]
-        return [file for file in found if file is not None]
+        found = []
+        for name in sorted(names):
+            try:
+                file = self._take(name) if name not in self._seen else None
+            except OSError as error:
+                logger.warning("message %s cannot be read: %s", name, error)
+                break
+            if file is not None:
+                found.append(file)
+        return found
 
     def _take(self, name: str) -> MessageFile | None:
-        """Read one file; None when it is gone, damaged, or of an operator that was deposed."""
+        """Read one file; None when it is gone, damaged, or of an operator that was deposed. Raises OSError."""
         try:
             data = (self._directory / name).read_bytes()
-        except OSError:
-            return None  # removed, or not readable at this moment: the next poll looks again
+        except FileNotFoundError:
+            return None
         self._seen.add(name)
         try:
             if len(data) > MAX_INBOX_BYTES:

@@ -143,3 +143,21 @@ def test_half_written_files_of_a_former_life_are_swept(layout: Layout) -> None:
     OutboxWriter(outbox, REPLICA, "pod/2", start=2).sweep()
 
     assert os.listdir(outbox) == []
+
+
+def test_a_file_that_cannot_be_read_now_is_not_passed_over(writer: InboxWriter, inbox: Path) -> None:
+    """Otherwise the operator would remove it as read."""
+    writer.deliver("first", DRAIN, 1, 5)
+    (first,) = inbox.iterdir()
+    content = first.read_bytes()
+    first.unlink()
+    first.mkdir()
+    writer.deliver("second", Ack(names=("x",), seq=1), 1, 5)
+    reader = InboxReader(inbox)
+    assert read(reader) == []
+    assert reader.read == 0
+
+    first.rmdir()
+    first.write_bytes(content)
+
+    assert read(reader) == [DRAIN, Ack(names=("x",), seq=1)]
