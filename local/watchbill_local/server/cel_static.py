@@ -22,6 +22,8 @@ _NATIVE = {
 }
 _STRING = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""")
 _FIELD_PATH = re.compile(r"(?<![\w.])(?:self|oldSelf)((?:\.[A-Za-z_]\w*+(?!\s*\())+)")
+_BOUND = re.compile(r"\.(?:all|exists|exists_one|existsOne|map|filter)\(\s*(\w+)\s*,")
+_VARIABLES = ("self", "oldSelf", "bool", "list", "map", "null_type", "optional_type")
 _ROOT_MEMBERS: Obj = {
     "apiVersion": {"type": "string"},
     "kind": {"type": "string"},
@@ -40,6 +42,11 @@ def find_mistake(source: str, schema: Obj, *, is_root: bool) -> str | None:
         if re.fullmatch(r"[A-Za-z_][\w.]*", name) and name not in _NATIVE and name not in FUNCTIONS:
             position = re.search(rf"\b{re.escape(name)}\s*\(", plain)
             return _point_at(source, position.end() - 1 if position else 0, _undeclared(name))
+    bound = {*_BOUND.findall(plain), *_VARIABLES, *_NATIVE}
+    for name in program.variables():
+        if name not in bound:
+            place = re.search(rf"(?<![\w.]){name}\b", plain)
+            return _point_at(source, place.start() if place else 0, _undeclared(name))
     top = {**schema, "properties": {**(schema.get("properties") or {}), **_ROOT_MEMBERS}} if is_root else schema
     for match in _FIELD_PATH.finditer(plain):
         position_of_field = _find_unknown_field(match, top)

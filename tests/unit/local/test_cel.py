@@ -176,6 +176,8 @@ SPEC: Obj = {
     ("rule", "mistake"),
     [
         ("self.x > 1 && self.m.any == 'b' && 'self.z' != 'q'", None),
+        ("[1].all(n, n < self.x) && type(self.x) == int", None),
+        ("sel.x > 1", "ERROR: <input>:1:1: undeclared reference to 'sel' (in container '')\n | sel.x > 1\n | ^"),
         ("self.y > 1", "ERROR: <input>:1:5: undefined field 'y'\n | self.y > 1\n | ....^"),
         (
             "self.x == oldSelf.y",
