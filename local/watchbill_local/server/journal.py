@@ -4,8 +4,9 @@ Owns one append-only file of changes and its compaction into a snapshot. A recor
 (`[kind of record, group, plural, namespace, name, resource version]`), a tab, and the object's JSON as it is served.
 
 Invariant: `append` returns only after the kernel has the whole line, so a change that was answered outlives
-`kill -9` of this process. It does not promise to outlive the machine: nothing is synced but snapshots. A torn last
-line (the process died while writing) was never answered and is cut off by `load`.
+`kill -9` of this process. It does not promise to outlive the machine: nothing is synced but snapshots. A last line
+without its end (the process died while writing) was never answered and is cut off by `load`; any other line that
+cannot be read is damage, which is reported and never mended here.
 
 Never interprets an object, never keeps one in memory.
 """
@@ -15,10 +16,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import orjson
+
+from watchbill_local.server.values import Obj
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,11 @@ class Record:
     name: str
     version: int  #: resource version of the change
     raw: bytes  #: the object as JSON; of a deletion its last state; empty for `version`
+    obj: Obj = field(default_factory=dict)  #: the same read back; only of a loaded record
+
+
+class DamagedJournalError(Exception):
+    """The file holds something that was never written to it; the message says where."""
 
 
 class Journal:
@@ -52,7 +60,7 @@ class Journal:
     def load(self) -> Iterator[Record]:
         """Yield every whole record in order, then open the file for appending after the last whole line.
 
-        Consume it to the end before the first `append`.
+        Consume it to the end before the first `append`. Raises DamagedJournalError and OSError.
         """
         if self._path is None:
             return
@@ -115,26 +123,27 @@ def format_record(record: Record) -> bytes:
 
 
 def parse_record(line: bytes) -> Record | None:
-    """Return the record of a line, or None when the line is torn."""
-    if not line.endswith(b"\n"):
-        return None
-    head, tab, raw = line[:-1].partition(b"\t")
+    """Return the record of a line, line feed included, or None when it is none."""
+    head, _, raw = line.rstrip(b"\n").partition(b"\t")
     try:
         kind, group, plural, namespace, name, version = orjson.loads(head)
+        obj = orjson.loads(raw) if kind != "version" else {}
     except ValueError:
         return None
-    return Record(kind, (group, plural), namespace, name, version, raw) if tab else None
+    return Record(kind, (group, plural), namespace, name, version, raw, obj)
 
 
 def _read_records(path: str) -> Iterator[tuple[Record, int]]:
-    """Yield the whole records of a file with their sizes in bytes, up to a torn one."""
+    """Yield the whole records of a file with their sizes in bytes, up to a last line without its end."""
     if not os.path.exists(path):
         return
     with open(path, "rb") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
             record = parse_record(line)
             if record is None:
-                return
+                raise DamagedJournalError(f"{path} is damaged in line {number}; mend the line, or move the file away")
             yield record, len(line)
 
 

@@ -23,6 +23,7 @@ from watchbill_local.server.auth import LOOPBACK_NAMES, Fence, load_token, write
 from watchbill_local.server.certificates import load_context, load_serving_pem, parse_authority
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.exchange import make_request
+from watchbill_local.server.journal import DamagedJournalError
 from watchbill_local.server.private_files import write_private
 from watchbill_local.server.store import HISTORY_CHANGES
 
@@ -68,9 +69,14 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
             token = load_token(os.path.join(settings.data, "token"))
             pem_path = os.path.join(settings.data, "serving.pem")
             pem = load_serving_pem(pem_path)
+            context = load_context(pem_path)
             cluster = Cluster(os.path.join(settings.data, "journal"), settings.history_changes)
             stack.callback(cluster.stop)
             loaded = cluster.start()
+        except DamagedJournalError as error:
+            raise CannotServeError(str(error)) from error
+        except ssl.SSLError as error:
+            raise CannotServeError(f"{pem_path} holds no certificate; delete it, and a new one is made") from error
         except OSError as error:
             raise CannotServeError(f"cannot use the data directory {settings.data}: {error.strerror}") from error
         api = Api(cluster, Fence(token))
@@ -80,13 +86,13 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.callback(cluster.watches.end_all)
-        port = await _listen(runner, settings, load_context(pem_path))
+        port = await _listen(runner, settings, context)
         url = f"https://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
         try:
             write_private(os.path.join(settings.data, "port"), f"{port}\n")
             write_kubeconfig(settings.kubeconfig, url=url, token=token, authority=parse_authority(pem))
         except OSError as error:
-            raise CannotServeError(f"cannot write {error.filename}: {error.strerror}") from error
+            raise CannotServeError(f"cannot write {settings.kubeconfig}: {error.strerror}") from error
         yield Running(url, token, loaded)
 
 

@@ -164,7 +164,7 @@ class Store:
                 self._base = record.version
                 continue
             ident = Ident(record.key, record.namespace, record.name)
-            entry = Entry(orjson.loads(record.raw), record.version, record.raw)
+            entry = Entry(record.obj, record.version, record.raw)
             if record.kind == "snapshot":
                 self._index(ident, None, entry)
                 self._objects[ident.key][ident.namespace, ident.name] = entry

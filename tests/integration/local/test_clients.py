@@ -129,4 +129,6 @@ def test_kopf_goes_on_after_a_restart_of_the_server(server: ApiServer, operator:
     server.start()
     server.create(widgets, widget("after"))
 
-    wait_for(lambda: server.get(f"{widgets}/after")["status"]["phase"] == "Seen", "the handler has run again", 30)
+    assert wait_for(
+        lambda: server.get(f"{widgets}/after")["status"]["phase"] == "Seen", "the handler has run again", 30
+    )

@@ -21,9 +21,9 @@ def owned_by(*owners: Obj) -> list[Obj]:
     ]
 
 
-def wait_gone(server: ApiServer, path: str) -> None:
+def wait_gone(server: ApiServer, path: str) -> bool:
     """Wait until an object is not there."""
-    wait_for(lambda: not server.exists(path), f"{path} is gone", 5, every=0.01)
+    return wait_for(lambda: not server.exists(path), f"{path} is gone", 5, every=0.01)
 
 
 def test_dependants_go_with_their_owner(server: ApiServer, widgets: str, namespace: str) -> None:
@@ -60,7 +60,7 @@ def test_an_object_whose_owner_never_was_is_collected(server: ApiServer, namespa
 
     server.create(maps, config_map("child", ownerReferences=owned_by(ghost)))
 
-    wait_gone(server, f"{maps}/child")
+    assert wait_gone(server, f"{maps}/child")
 
 
 def test_an_owner_in_another_namespace_is_none(server: ApiServer, namespace: str) -> None:
@@ -70,7 +70,7 @@ def test_an_owner_in_another_namespace_is_none(server: ApiServer, namespace: str
 
     server.create(maps, config_map("child", ownerReferences=owned_by(stranger)))
 
-    wait_gone(server, f"{maps}/child")
+    assert wait_gone(server, f"{maps}/child")
 
 
 def test_orphaned_dependants_stay(server: ApiServer, namespace: str) -> None:

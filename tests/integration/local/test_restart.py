@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import signal
 import socket
 import stat
@@ -79,6 +80,48 @@ def test_a_torn_last_line_is_cut_off(own_server: ApiServer) -> None:
     assert "torn" not in names
 
 
+@pytest.mark.parametrize("damage", [b"nonsense", b'["stored","","configmaps","default","x",3]\t{"metadata":'])
+def test_a_damaged_journal_is_refused_and_left_alone(own_server: ApiServer, damage: bytes) -> None:
+    """A bad line with good ones after it is no torn write: one sentence names it, and nothing is thrown away."""
+    own_server.stop()
+    journal = own_server.data / "journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:2], damage + b"\n", *lines[2:]]))
+    before = journal.read_bytes()
+
+    done = run_server("--data", str(own_server.data), "--kubeconfig", str(own_server.kubeconfig))
+
+    assert done.returncode == 2
+    assert "is damaged in line 3" in done.stderr
+    assert journal.read_bytes() == before
+
+
+def test_a_damaged_certificate_is_refused_with_its_cure(own_server: ApiServer) -> None:
+    """One sentence, exit code 2."""
+    own_server.stop()
+    (own_server.data / "serving.pem").write_text("nonsense")
+
+    done = run_server("--data", str(own_server.data), "--kubeconfig", str(own_server.kubeconfig))
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "delete it" in done.stderr
+
+
+def test_a_write_that_the_disk_does_not_take_has_not_happened(own_server: ApiServer) -> None:
+    """500 with a sentence; nobody sees the object, and with room again everything goes on, over a restart too."""
+    assert own_server.process is not None
+    size = (own_server.data / "journal").stat().st_size
+    resource.prlimit(own_server.process.pid, resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+    refused = own_server.call("POST", CONFIG_MAPS, config_map("one"))
+    resource.prlimit(own_server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    assert (refused.status, "could not be kept" in refused.text) == (500, True)
+    assert not own_server.exists(f"{CONFIG_MAPS}/one")
+    own_server.create(CONFIG_MAPS, config_map("two"))
+    restart(own_server)
+    assert own_server.exists(f"{CONFIG_MAPS}/two")
+
+
 def test_resource_versions_never_go_back(own_server: ApiServer) -> None:
     """Not even when the newest change was a deletion."""
     own_server.create(CONFIG_MAPS, config_map("one"))
@@ -136,7 +179,7 @@ def test_a_deletion_that_was_under_way_is_finished_after_a_restart(own_server: A
     restart(own_server)
     own_server.patch(f"{inside}/held", {"metadata": {"finalizers": None}})
 
-    wait_for(lambda: not own_server.exists("/api/v1/namespaces/going"), "the namespace is gone", 5)
+    assert wait_for(lambda: not own_server.exists("/api/v1/namespaces/going"), "the namespace is gone", 5)
 
 
 def test_a_second_server_on_one_directory_is_refused(own_server: ApiServer, tmp_path: Path) -> None:
