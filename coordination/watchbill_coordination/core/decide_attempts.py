@@ -2,6 +2,7 @@
 
 Owns fencing: a result is accepted only from the replica, incarnation and attempt that hold the slot now. Anything
 else is a late or foreign result: refused, and the refusal is recorded once. Owns what a failure leads to as well.
+What an agent wrote reaches an event only within bounds, and only as text that a log can hold.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from watchbill_coordination.core.state import Attempt, ReplicaState, State, Task
 
 MAX_LOSSES = 10  #: agents that may vanish under one task before it is taken for the cause
 MAX_TEXT = 4096  #: characters of a result or message that are kept
+MAX_NUMBER = 2**31  #: bound of exit codes and attempts
 CAMEL_CASE = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
+UID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def decide_accept(command: AcceptAttempt, state: State) -> list[Event] | Rejected:
@@ -43,8 +46,10 @@ def decide_accept(command: AcceptAttempt, state: State) -> list[Event] | Rejecte
     return [TaskStarted(task=command.task, agent=command.agent, attempt=command.attempt)]
 
 
-def decide_finish(command: FinishAttempt, state: State, now: float) -> list[Event]:
+def decide_finish(command: FinishAttempt, state: State, now: float) -> list[Event] | Rejected:
     """The attempt ended."""
+    if not (UID.fullmatch(command.task) and 0 <= command.attempt < MAX_NUMBER):
+        return Rejected("NoSuchAttempt")
     if find_current(state, command) is None:
         return decide_refusal(command, state)
     task = state.tasks.get(command.task)
@@ -112,10 +117,10 @@ def build_success(command: FinishAttempt) -> TaskSucceeded:
         task=command.task,
         agent=command.agent,
         attempt=command.attempt,
-        result=command.result[:MAX_TEXT],
+        result=clean_text(command.result),
         files=command.files,
         bytes=command.bytes,
-        exit_code=command.exit_code or 0,
+        exit_code=clean_exit_code(command.exit_code) or 0,
     )
 
 
@@ -127,14 +132,24 @@ def decide_failure(command: FinishAttempt, task: TaskState, now: float) -> list[
         agent=command.agent,
         attempt=command.attempt,
         reason=reason,
-        message=command.message[:MAX_TEXT],
+        message=clean_text(command.message),
         retryable=command.retryable,
-        exit_code=command.exit_code,
+        exit_code=clean_exit_code(command.exit_code),
     )
     if command.retryable and task.retries < task.spec.retry.max_retries:
         delay = build_delay(task.spec.retry, task.uid, attempt=task.attempt, retries=task.retries)
         return [failed, TaskRetryScheduled(task=task.uid, not_before=now + delay)]
     return [failed, TaskFailed(task=task.uid, reason=reason, message=describe_failure(failed, task))]
+
+
+def clean_text(said: str) -> str:
+    """The first part of a text; what UTF-8 cannot hold (half of a surrogate pair) becomes a question mark."""
+    return said[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
+def clean_exit_code(said: int | None) -> int | None:
+    """An exit code that a status can hold, or none."""
+    return said if said is not None and -MAX_NUMBER <= said < MAX_NUMBER else None
 
 
 def describe_failure(failed: AttemptFailed, task: TaskState) -> str:

@@ -6,6 +6,8 @@ comes back; a new one ends all that the former one did. A pool that shrinks lets
 
 from __future__ import annotations
 
+import re
+
 from watchbill_coordination.core.commands import (
     DeclareAgent,
     DrainReplica,
@@ -35,6 +37,7 @@ from watchbill_coordination.core.specs import (
 from watchbill_coordination.core.state import AgentState, ReplicaPhase, ReplicaState, State
 
 MAX_SLOTS = 64  #: of one replica, whatever it claims
+INCARNATION = re.compile(r"[A-Za-z0-9._/:-]{1,253}")
 
 
 def decide_declare(command: DeclareAgent, state: State, now: float) -> list[Event] | Rejected:
@@ -102,7 +105,9 @@ def decide_register(command: RegisterReplica, state: State) -> list[Event] | Rej
     known = state.replicas.get(command.agent)
     if known is not None and known.phase.is_live and known.incarnation == command.incarnation:
         return []
-    if command.incarnation in state.ended or not command.incarnation:
+    if not INCARNATION.fullmatch(command.incarnation):
+        return Rejected("NoIncarnation")
+    if command.incarnation in state.ended:
         return Rejected("IncarnationEnded")
     slots = max(1, min(command.slots, MAX_SLOTS))
     registered = ReplicaRegistered(agent=command.agent, incarnation=command.incarnation, slots=slots)

@@ -53,16 +53,28 @@ def blocking_lock(state: State, task: TaskState) -> str | None:
 def is_claimed_against(state: State, name: str, task: TaskState, *, shared: bool) -> bool:
     """Whether a parked waiter with a smaller key wants that lock in a way that conflicts.
 
-    Without this rule a stream of readers would keep a writer waiting for ever.
+    Without this rule a stream of readers would keep a writer waiting for ever. A waiter that nobody could run anyway
+    keeps no one from the lock.
     """
     own = build_entry(task)
-    for waiters in state.index.parked.get(name, {}).values():
+    for route, waiters in state.index.parked.get(name, {}).items():
         first = waiters.peek()
         if first is None or first >= own or not is_current(state, first):
             continue
-        if not (shared and wanted_locks(state.tasks[first.uid].spec).get(name, True)):
+        compatible = shared and wanted_locks(state.tasks[first.uid].spec).get(name, True)
+        if not compatible and is_served(state, route):
             return True
     return False
+
+
+def is_served(state: State, route: Route) -> bool:
+    """Whether any pool with a Ready replica takes tasks of that route."""
+    return any(
+        replica.phase is ReplicaPhase.READY
+        for pool in state.agents.values()
+        if not pool.removed and not pool.spec.suspend and pool.spec.takes(pool.name, route)
+        for replica in list_members(state, pool.name)
+    )
 
 
 def pick_next(state: State) -> Choice | None:

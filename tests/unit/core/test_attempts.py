@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.deciding import Ledger, accept, finish, names, register, start_pool, submit
 from watchbill_coordination.core.commands import LoseReplica, Rejected
 from watchbill_coordination.core.decide_attempts import MAX_LOSSES
@@ -165,3 +166,27 @@ def test_an_attempt_that_the_agent_gave_up_itself_is_run_again() -> None:
 
     assert names(ledger.do(finish("t", "Cancelled"))) == ["AttemptLost", "TaskQueued", "TaskDispatched"]
     assert ledger.do(finish("t", "Cancelled")) == []
+
+
+@pytest.mark.parametrize("uid", ["", "x" * 65, "../../etc", "line\nbreak", "\ud800"])
+def test_a_result_of_what_cannot_be_a_task_is_not_even_recorded(uid: str) -> None:
+    """The log must not carry whatever an agent likes to write."""
+    assert start_pool("blue-0").decide(finish(uid)) == Rejected("NoSuchAttempt")
+
+
+def test_text_that_no_log_can_hold_is_mended() -> None:
+    """Half of a surrogate pair must not keep the attempt from ending."""
+    ledger = run_task()
+
+    ledger.do(finish("t", result="a\ud800b"))
+
+    assert ledger.task("t").result == "a?b"
+
+
+def test_an_impossible_exit_code_is_none() -> None:
+    """A status has room for 32 bits."""
+    ledger = run_task(retryPolicy={"maxRetries": 0})
+
+    ledger.do(finish("t", "Failed", exit_code=10**40))
+
+    assert ledger.task("t").exit_code is None

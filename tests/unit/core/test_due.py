@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from support.deciding import START, Ledger, accept, finish, names, remove, start_pool, submit
+from watchbill_coordination.core.commands import DrainReplica
 from watchbill_coordination.core.decide import next_due
 from watchbill_coordination.core.due import expired_tasks
+from watchbill_coordination.core.specs import ReplicaName
+from watchbill_coordination.core.state import ReplicaPhase
 
 
 def run_task(**spec: object) -> Ledger:
@@ -122,3 +125,16 @@ def test_a_clock_that_steps_back_stops_nothing() -> None:
     ledger.now = START - 1000
 
     assert names(ledger.do(submit("t"))) == ["TaskSubmitted", "TaskQueued", "TaskDispatched"]
+
+
+def test_a_new_writer_gives_draining_replicas_time_to_leave() -> None:
+    """They may have left while nobody listened."""
+    ledger = start_pool("blue-0", drainSeconds=5)
+    ledger.do(DrainReplica(agent=ReplicaName("blue-0"), reason="Outdated"))
+    ledger.now += 1000
+    ledger.epoch += 1
+    ledger.do(submit("t"))
+
+    assert ledger.replica("blue-0").phase is ReplicaPhase.DRAINING
+    assert ledger.wait(29) == []
+    assert names(ledger.wait(1)) == ["ReplicaLost"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.deciding import START, Ledger, declare, finish, names, register, start_pool, submit
 from watchbill_coordination.core.commands import DrainReplica, LoseReplica, Rejected, ReleaseReplica, RemoveAgent
 from watchbill_coordination.core.events import AgentDeclared, ReplicaDraining
@@ -241,3 +242,9 @@ def test_more_replicas_than_the_bound_are_not_wanted() -> None:
     ledger.do(declare(replicas=10_000))
 
     assert ledger.state.agents[AgentName("blue")].spec.wanted == 64
+
+
+@pytest.mark.parametrize("incarnation", ["x" * 254, "line\nbreak", "\ud800"])
+def test_a_registration_without_a_sensible_incarnation_is_rejected(incarnation: str) -> None:
+    """It would become part of the log."""
+    assert start_pool("blue-0").decide(register("blue-0", incarnation)) == Rejected("NoIncarnation")

@@ -251,3 +251,50 @@ def test_the_locks_of_a_deleted_task_are_held_until_its_attempt_is_over() -> Non
     ledger.do(finish("a", "Cancelled"))
 
     assert is_running(ledger, "b") == [True]
+
+
+def test_a_writer_that_nobody_can_run_keeps_no_reader_waiting() -> None:
+    """A misspelt agentRef must not slow down those who share the lock."""
+    ledger = start_pool("blue-0", "blue-1")
+    nobodys = {"agentRef": "violet", "priority": 1000, "locks": exclusive("x")}
+    fill(ledger, first={"locks": shared("x")}, writer=nobodys, late={"locks": shared("x")})
+
+    assert is_running(ledger, "first", "writer", "late") == [True, False, True]
+
+
+def start_two_pools() -> Ledger:
+    """Two blue slots for `search` and a green one for `write`."""
+    ledger = start_pool("blue-0", "blue-1")
+    ledger.do(declare("green", role="green", taskTypes=["write"]))
+    ledger.do(register("green-0"))
+    return ledger
+
+
+def test_one_that_is_set_aside_for_another_lock_lets_the_next_one_at_the_first() -> None:
+    """A task between two locks keeps nobody from the one that is free."""
+    ledger = start_two_pools()
+    fill(ledger, holder={"type": "write", "locks": exclusive("x")}, a={}, b={"timeoutSeconds": 9})
+    fill(ledger, both={"locks": exclusive("x", "y")}, next={"locks": exclusive("x")})
+    fill(ledger, writer={"type": "write", "locks": exclusive("y")})
+
+    ledger.do(finish("holder", replica="green-0"))
+    assert is_running(ledger, "writer", "both", "next") == [True, False, False]
+
+    ledger.do(finish("a"))
+    assert is_running(ledger, "both", "next") == [False, True]
+
+
+def test_a_writer_set_aside_by_a_reader_of_another_pool_stops_later_readers() -> None:
+    """Whichever queue is looked at first."""
+    ledger = start_two_pools()
+    ledger.do(declare("red", role="red", taskTypes=["review"]))
+    ledger.do(register("red-0"))
+    fill(ledger, a={}, b={}, busy={"type": "write"}, review={"type": "review"})
+    fill(ledger, late={"locks": shared("x")}, writer={"type": "write", "priority": 1000, "locks": exclusive("x")})
+    fill(ledger, first={"type": "review", "locks": shared("x")})
+    ledger.do(finish("review", replica="red-0"))
+    assert is_running(ledger, "first", "writer", "late") == [True, False, False]
+
+    ledger.do(finish("a"))
+
+    assert is_running(ledger, "late") == [False]
