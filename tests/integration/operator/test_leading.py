@@ -1,0 +1,134 @@
+"""Who leads: one operator at a time, and the next one soon."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from support.api_server import ApiServer
+from support.operator_process import LEASE, LEASE_SECONDS, TASKS, OperatorProcess, task
+from support.waiting import wait_for
+
+Start = Callable[..., OperatorProcess]
+pytestmark = pytest.mark.usefixtures("server")
+
+
+def test_the_lease_names_the_log_and_the_epoch(server: ApiServer, operator: Start) -> None:
+    """Those who come later go by them."""
+    one = operator().lead()
+    lease = server.get(LEASE)
+
+    assert lease["spec"]["holderIdentity"].startswith("host/")
+    assert lease["metadata"]["annotations"]["watchbill.dev/epoch"] == str(one.status["epoch"])
+    assert len(lease["metadata"]["annotations"]["watchbill.dev/log-id"]) == 32
+
+
+def test_a_second_operator_waits_and_says_for_whom(operator: Start) -> None:
+    """It is alive, but not ready."""
+    operator("one").lead()
+    two = operator("two").start()
+    wait_for(lambda: two.status.get("http") and "host/" in two.get("/readyz")[1], "the second one waits")
+
+    assert two.get("/readyz")[0] == 503
+    assert two.get("/healthz")[0] == 200
+
+
+def test_a_clean_stop_hands_over_at_once(operator: Start) -> None:
+    """The Lease is given back, so nobody waits for it to run out."""
+    one, two = operator("one").lead(), operator("two").start()
+    wait_for(lambda: two.status, "the second one waits")
+    assert one.stop() == 0
+    began = time.monotonic()
+    two.wait_until_leading()
+
+    assert time.monotonic() - began < LEASE_SECONDS
+    assert two.status["epoch"] == one.status["epoch"] + 1
+
+
+def test_a_killed_operator_is_replaced_at_once_on_its_host(operator: Start) -> None:
+    """Its process is gone for certain."""
+    one = operator("one").lead()
+    one.stop(signal.SIGKILL)
+    began = time.monotonic()
+    operator("two").lead()
+
+    assert time.monotonic() - began < LEASE_SECONDS + 1
+
+
+def test_an_operator_that_stood_still_is_replaced_and_gives_up(server: ApiServer, operator: Start) -> None:
+    """It finds out that another leads before it writes anything, and says so with its exit code."""
+    one, two = operator("one").lead(), operator("two").start()
+    one.send(signal.SIGSTOP)
+    two.wait_until_leading()
+    server.create(TASKS, task("a"))
+    wait_for(lambda: "TaskSubmitted" in two.types(), "the new leader records")
+    one.send(signal.SIGCONT)
+
+    assert one.wait() == 75
+    assert "another operator leads" in one.log
+    assert [recorded for recorded in two.types() if recorded == "TaskSubmitted"] == ["TaskSubmitted"]
+
+
+def test_a_later_epoch_on_a_status_ends_an_operator(server: ApiServer, operator: Start) -> None:
+    """The API server fences it where the Lease did not."""
+    one = operator("one").lead()
+    server.create(TASKS, task("a"))
+    server.patch(f"{TASKS}/a/status", {"status": {"epoch": 41, "lastSeq": 1}})
+    server.patch(f"{TASKS}/a", {"spec": {"cancel": True}})
+
+    assert one.wait() == 75
+    two = operator("two").lead()
+    assert two.status["epoch"] == 42
+
+
+def test_another_log_is_not_led_from(operator: Start) -> None:
+    """A new volume under an old Lease is a mistake until somebody says that it is none."""
+    operator("one").lead().stop()
+    other = operator("two", root="another volume").start()
+
+    assert other.wait() == 78
+    assert "watchbill adopt" in other.log
+
+
+def test_a_stop_is_quick_and_seals_the_log(operator: Start) -> None:
+    """The next start need not repair anything."""
+    one = operator().lead()
+    began = time.monotonic()
+
+    assert one.stop() == 0
+    assert time.monotonic() - began < 5
+    assert one.types()[-1] == "LogSealed"
+
+
+def test_a_stop_while_waiting_is_quick_too(operator: Start) -> None:
+    """Nothing is held then."""
+    operator("one").lead()
+    two = operator("two").start()
+    wait_for(lambda: two.status, "the second one waits")
+
+    assert two.stop() == 0
+
+
+def test_a_wrong_setting_is_told_in_one_sentence(operator: Start) -> None:
+    """With the name of the variable."""
+    one = operator(WATCHBILL_LEASE_SECONDS="soon").start()
+
+    assert one.wait() == 78
+    assert "WATCHBILL_LEASE_SECONDS" in one.log
+    assert "Traceback" not in one.log
+
+
+def test_a_corrupt_log_is_left_alone(operator: Start) -> None:
+    """Exit code 65, and the word for what to do."""
+    one = operator().lead()
+    one.stop()
+    segment = one.root / "orchestration" / "event-log.jsonl"
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 3] ^= 1
+    segment.write_bytes(content)
+    two = operator("two").start()
+
+    assert two.wait() == 65
+    assert "watchbill repair" in two.log
