@@ -12,7 +12,8 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from watchbill_coordination.core.messages import Assign, Finished, Message
 from watchbill_coordination.storage.mailbox_agent import InboxReader, OutboxWriter
@@ -34,13 +35,15 @@ from watchbill_agent.lifecycle import (
     StartDrainClock,
     StopAttempt,
 )
-from watchbill_agent.outcome import FAILED, Outcome
+from watchbill_agent.outcome import FAILED, MAX_MESSAGE, Outcome
 from watchbill_agent.runners import Runner, StopRequest
 from watchbill_agent.settings import Settings
 from watchbill_agent.wakeup import Bell
 from watchbill_agent.workspace import build_base_environment, prepare_order, remove_work, sync_result
 
 RESEND_SECONDS = 1.0  #: between two attempts to write to an outbox that takes nothing
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ class AgentLoop:
         self._base = build_base_environment(os.environ)
         self._observed: deque[Observation] = deque()
         self._stops: dict[Key, StopRequest] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # attempts, and writing that waits for the disk
+        self._tasks: set[asyncio.Task[Any]] = set()  # attempts, and writing that waits for the disk
         self._last_words: list[Message] | None = None  # said when all else is written
 
     def observe(self, observation: Observation) -> None:
@@ -115,8 +118,7 @@ class AgentLoop:
             case Send(message):
                 answers.append(message)
             case StartAttempt(assign):
-                stop = self._stops[(assign.task, assign.attempt)] = StopRequest()
-                self._spawn(self._run_attempt(assign, stop))
+                self._start(assign)
             case StopAttempt(key, reason):
                 self._stops[key].ask(reason)
             case RemoveSent(names):
@@ -128,22 +130,32 @@ class AgentLoop:
             case Exit():
                 self._last_words = []
 
-    async def _run_attempt(self, assign: Assign, stop: StopRequest) -> None:
-        """Run one attempt; its end is an observation."""
-        key = (assign.task, assign.attempt)
+    def _start(self, assign: Assign) -> None:
+        """Begin an attempt; its end is an observation."""
         what = f"{assign.name} ({assign.task}) attempt {assign.attempt}"
         logger.info("%s starts", what)
+        stop = self._stops[(assign.task, assign.attempt)] = StopRequest()
+        self._spawn(self._run_attempt(assign, stop)).add_done_callback(partial(self._ended, assign, what))
+
+    async def _run_attempt(self, assign: Assign, stop: StopRequest) -> Outcome:
+        """Run one attempt to its end."""
         try:
             order = prepare_order(self._settings, assign, self._base)
-            outcome = await self._runner.run(order, stop)
         except OSError as error:
-            outcome = Outcome(outcome=FAILED, reason="WorkspaceFailed", message=f"the work folder failed: {error}")
-        except Exception as error:  # a defect of a runner must cost one attempt, not the agent
-            logger.exception("%s", what)
-            outcome = Outcome(outcome=FAILED, reason="RunnerFailed", message=f"{type(error).__name__}: {error}"[:2000])
+            return Outcome(outcome=FAILED, reason="WorkspaceFailed", message=f"the work folder failed: {error}")
+        return await self._runner.run(order, stop)
+
+    def _ended(self, assign: Assign, what: str, attempt: asyncio.Task[Outcome]) -> None:
+        """Observe the end of an attempt. A defect of a runner costs that attempt, not the agent."""
+        if error := attempt.exception():
+            logger.error("%s", what, exc_info=error)
+            text = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
+            outcome = Outcome(outcome=FAILED, reason="RunnerFailed", message=text)
+        else:
+            outcome = attempt.result()
         logger.info("%s ends: %s", what, " ".join(filter(None, (outcome.outcome, outcome.reason))))
-        del self._stops[key]
-        self.observe(AttemptEnded(key, outcome))
+        del self._stops[(assign.task, assign.attempt)]
+        self.observe(AttemptEnded((assign.task, assign.attempt), outcome))
 
     async def _send(self, answers: Sequence[Message], *, sync: bool) -> None:
         """Write an outbox file; a full volume is waited for, since an answer must not be lost."""
@@ -174,10 +186,11 @@ class AgentLoop:
             logger.warning("no heartbeat: %s", error)
         asyncio.get_running_loop().call_later(INTERVAL_SECONDS, self._beat)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 async def _in_thread(function: Callable[..., None], *arguments: Any) -> None:

@@ -145,11 +145,14 @@ def _remove_tree(path: Path) -> None:
 
 def _open_up(path: Path) -> None:
     """Give ourselves all rights on a folder and those below it, from the top."""
-    with suppress(OSError):
-        path.chmod(0o700)
+    _unlock(str(path))
     for folder, inner, _ in os.walk(path):
         for name in inner:
-            place = os.path.join(folder, name)
-            with suppress(OSError):
-                if not os.path.islink(place):
-                    os.chmod(place, 0o700)
+            _unlock(os.path.join(folder, name))
+
+
+def _unlock(folder: str) -> None:
+    """Give ourselves all rights on one folder, unless it is a link to one."""
+    with suppress(OSError):
+        if not os.path.islink(folder):
+            os.chmod(folder, 0o700)

@@ -187,7 +187,8 @@ def test_a_cleaned_up_task_leaves_no_folder(agent: AgentProcess) -> None:
 
     agent.deliver(Cleanup(tasks=(TaskUid("t"),)))
 
-    wait_for(lambda: not (agent.workspace / "work" / "t").exists(), "the folder to go")
+    folder = agent.workspace / "work" / "t"
+    assert wait_for(lambda: not folder.exists(), "the folder to go")
 
 
 def test_the_heartbeat_names_what_runs(agent: AgentProcess) -> None:
