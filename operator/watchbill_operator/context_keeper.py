@@ -49,6 +49,11 @@ class ContextKeeper:
         self._subjects[observation.name] = parse_subject("ConfigMap", "v1", observation.body)
         self._wake.set()
 
+    def tell_gone(self) -> list[Observation]:
+        """Of each ConfigMap that was seen, that it is gone: true for those that a LIST begun later lacks."""
+        metadata = [{"name": s.name, "uid": s.uid, "namespace": s.namespace} for s in self._subjects.values()]
+        return [Observation("ConfigMap", {"metadata": each}, deleted=True) for each in metadata]
+
     def listed(self) -> None:
         """All ConfigMaps that there are were seen: from now on one that is missing counts as gone."""
         self._listed = True

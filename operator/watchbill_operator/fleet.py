@@ -72,6 +72,12 @@ class Observed:
             del self.pods[pod.name]
         return AgentName(pod.agent)
 
+    def tell_gone(self) -> list[Observation]:
+        """Of each Agent and pod that is known now, that it is gone: true for those that a LIST begun later lacks."""
+        agents = [Observation("Agent", body, deleted=True) for body in self.agents.values()]
+        metadata = [{"name": p.name, "uid": p.uid, "labels": {AGENT_LABEL: p.agent}} for p in self.pods.values()]
+        return agents + [Observation("Pod", {"metadata": each}, deleted=True) for each in metadata]
+
 
 @dataclass(slots=True)
 class FleetWiring:

@@ -35,6 +35,7 @@ from watchbill_operator.statuses import Statuses, rank_of, task_target
 logger = logging.getLogger(__name__)
 
 SLICE = 50  #: objects looked at before others get their turn
+SECOND_LISTING_SECONDS = 3.0
 RECONCILE_SHARE = 50  #: a reconcile takes at most one part in so many of our time
 
 
@@ -177,17 +178,25 @@ class Leader:
             self.fenced.set_result(message)
 
     async def _reconcile(self) -> None:
-        """Compare all with all, now and then; what differs is offered again."""
-        pause = self._config.reconcile_seconds
+        """Compare all with all, now and then; what differs is offered again.
+
+        The first time soon: kopf begins with a LIST of its own, and what vanished between the two it never tells.
+        """
+        pause = min(SECOND_LISTING_SECONDS, self._config.reconcile_seconds)
         while True:
             await asyncio.sleep(pause)
             started = time.monotonic()
             known = build_known(self._state)
+            gone = [*self.fleet.observed.tell_gone(), *self._contexts.tell_gone()]
             try:
                 listing = await load_listing(self._api)
             except ApiError as error:
                 logger.warning("reconcile put off: %s", error)
                 continue
+            listed = {observation.uid for observation in listing.observations}
+            for observation in gone:
+                if observation.uid not in listed:
+                    self.observe(observation)
             await self._compare(known, listing)
             pause = max(self._config.reconcile_seconds, (time.monotonic() - started) * RECONCILE_SHARE)
 
