@@ -21,9 +21,10 @@ from watchbill_local.node.api import UNREACHABLE, ApiError, Json
 from watchbill_local.node.environment import ConfigurationMissing
 from watchbill_local.node.isolation import ImageUnknown, SpecRefused, rewrite_paths
 from watchbill_local.node.launch import Launch, Level
+from watchbill_local.node.leftovers import kill_leftovers
 from watchbill_local.node.logs import LogWriter, pump_output, tail_text
 from watchbill_local.node.probes import ask_once, watch_liveness, watch_readiness, watch_startup
-from watchbill_local.node.processes import KILLED, ContainerProcess, StartError
+from watchbill_local.node.processes import COOKIE, KILLED, ContainerProcess, StartError
 from watchbill_local.node.status import ContainerState, decide_restart, stamp
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class ContainerWorker:
         self.is_running = asyncio.Event()
         self._pod = pod
         self._backoff = 0.0
+        self._crashes = 0  #: since the back-off began
         self._launch: Launch | None = None
         self._process: ContainerProcess | None = None
         self._killer: asyncio.TimerHandle | None = None
@@ -63,7 +65,7 @@ class ContainerWorker:
             began = asyncio.get_running_loop().time()
             ended = await self._run_once(launch)
             if asyncio.get_running_loop().time() - began > BACKOFF_RESET_SECONDS:
-                self._backoff = 0.0
+                self._backoff, self._crashes = 0.0, 0
             again = decide_restart(policy, ended["exitCode"], is_init=self.state.is_init)
             if self._pod.is_final or not again:
                 self._show({"terminated": ended})
@@ -103,6 +105,8 @@ class ContainerWorker:
             self._watch_probes(process)
             code = await self._until_end(process)
         await process.ended
+        if process.was_lost:
+            await asyncio.to_thread(kill_leftovers, launch.environment[COOKIE])
         await asyncio.wait(pumps)
         writer.close()
         self._forget()
@@ -235,10 +239,11 @@ class ContainerWorker:
         state = self.state
         state.last_state = {"terminated": ended}
         state.restarts += 1
+        self._crashes += 1
         if self._pod.stopping.is_set():
             self._show({"waiting": {"reason": "NodeShutdown", "message": "starts again with the node"}})
             return
-        if state.restarts == 1:
+        if self._crashes == 1:
             self._show({"waiting": {"reason": "ContainerCreating"}})
             return
         self._backoff = min(self._backoff * 2 or self._pod.shared.settings.backoff, MAX_BACKOFF_SECONDS)

@@ -1,8 +1,9 @@
 """Processes that an earlier node of the same data directory left behind.
 
 Owns the search for them and their end. A left-over is a process whose initial environment carries this data
-directory's cookie. Invariant: when `kill_leftovers` returns, none is alive, so no container ever runs twice. A process
-is signalled through a pidfd opened before its environment was read, so a reused pid is never hit.
+directory's cookie, or one container's mark, which begins with it. Invariant: when `kill_leftovers` returns, none is
+alive, so no container ever runs twice. A process is signalled through a pidfd opened before its environment was read,
+so a reused pid is never hit.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from watchbill_local.node.processes import COOKIE
 
 
 def kill_leftovers(cookie: str, *, seconds: float = 10.0) -> int:
-    """Kill every process that carries `cookie` and wait for their end; returns how many there were.
+    """Kill every process whose mark begins with `cookie` and wait for their end; returns how many there were.
 
     Raises TimeoutError if one is still there after `seconds`: starting containers would not be safe.
     """
@@ -49,7 +50,7 @@ def _find(mark: bytes) -> list[int]:
 def _is_marked(pid: int, mark: bytes) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
+            return any(entry.startswith(mark) for entry in file.read().split(b"\0"))
     except OSError:
         return False
 

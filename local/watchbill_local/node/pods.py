@@ -197,7 +197,7 @@ class PodWorker:
         message_path = container.spec.get("terminationMessagePath") or "/dev/termination-log"
         launch = Launch(
             argv=argv,
-            environment=environment | {COOKIE: self.shared.cookie},
+            environment=environment | {COOKIE: f"{self.shared.cookie}:{self.home.name}/{container.name}/"},
             directory=container.spec.get("workingDir") or "/",
             level=level,
             mounts=(*mounts, Mount(str(message), message_path)),

@@ -41,6 +41,7 @@ class ContainerProcess:
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[int] = loop.create_future()
         self.ended: asyncio.Future[int] = loop.create_future()
+        self.was_lost = False  #: its init was killed, so nothing has seen to the rest of its processes
         self._control = control
         self._execs: dict[int, asyncio.Future[int]] = {}
         self._count = 0
@@ -98,6 +99,7 @@ class ContainerProcess:
             if answer and not answer.done():
                 answer.set_result(message["code"])
         else:
+            self.was_lost = not message
             self._end(message.get("code", KILLED))
 
     def _end(self, code: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import uuid
+from pathlib import Path
 
 from support.node_lab import NodeLab, ended, pod, processes_marked, state
 from support.waiting import wait_for
@@ -156,3 +159,25 @@ def state_of(lab: NodeLab, name: str) -> str:
 def claim(name: str) -> dict[str, object]:
     spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def test_a_killed_init_leaves_nothing_behind(lab: NodeLab) -> None:
+    """Its container's processes die with it, daemons too, and the container runs again once."""
+    mark = f"1{uuid.uuid4().int % 10**8}"
+    name = lab.run("sh", "-c", f"setsid sleep {mark} & exec sleep {mark}")
+    wait_for(lambda: len(processes_marked(f"sleep {mark}")) == 2, "both run")
+    before = processes_marked(f"sleep {mark}")
+    os.kill(parent_of(sleeping_in_foreground(before)), signal.SIGKILL)
+    lab.wait_until(name, lambda item: item["status"]["containerStatuses"][0]["restartCount"] == 1, "restarted")
+    wait_for(lambda: len(processes_marked(f"sleep {mark}")) == 2, "it runs again")
+    assert not set(before) & set(processes_marked(f"sleep {mark}"))
+    lab.delete(name)
+
+
+def sleeping_in_foreground(pids: list[int]) -> int:
+    """The one whose parent is the container's init, a Python."""
+    return next(pid for pid in pids if b"serve_launches" in Path(f"/proc/{parent_of(pid)}/cmdline").read_bytes())
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -174,3 +174,16 @@ def test_the_level_is_named_in_the_node(apart: NodeLab) -> None:
     level = node["metadata"]["annotations"]["watchbill.dev/isolation"]
     assert level == apart.arguments[1]
     assert {c["type"]: c["status"] for c in node["status"]["conditions"]}["PodsIsolated"] == "True"
+
+
+def test_the_nodes_data_is_hidden_below_a_readable_directory(tmp_path: Path) -> None:
+    """Even where a directory above is shown on purpose: volumes and data are empty inside, the kubeconfig too."""
+    if os.getuid() != 0:
+        pytest.skip("mount namespaces without a user namespace need root")
+    (tmp_path / "volume").mkdir()
+    (tmp_path / "volume/secret").write_text("hidden")
+    (tmp_path / "note").write_text("shown")
+    shown = ("--readable", str(tmp_path), "--volume", f"shared={tmp_path / 'volume'}")
+    with open_lab(tmp_path, "--isolation", "namespaces", *shown) as lab:
+        out = lab.output("sh", "-c", f"cd '{tmp_path}'; cat note kubeconfig; ls volume 'node data'")
+    assert out == "shownnode data:\n\nvolume:\n"
