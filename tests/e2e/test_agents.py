@@ -122,3 +122,27 @@ def test_agents_log_what_they_do(system: LocalSystem, name: Name) -> None:
     replica = system.wait_for_phase(name("logged"))["agent"]
 
     wait_for(lambda: name("logged") in system.kubectl("logs", replica), "the log names the task")
+
+
+def test_a_changed_agent_gets_new_pods_one_after_another(system: LocalSystem, name: Name) -> None:
+    """Each replica is replaced when it is idle, and in the end all of them are ready and new."""
+    pool = name("roll")
+    system.apply(agent(pool, replicas=3))
+    wait_for(lambda: ready(system, pool) == 3, "three are ready")
+    before = {pod["metadata"]["uid"] for pod in pods(system, pool)}
+
+    for turn in range(3):
+        system.apply(agent(pool, replicas=3, env=[{"name": "TURN", "value": str(turn)}]))
+
+    def renewed() -> bool:
+        values = [
+            item["value"]
+            for p in pods(system, pool)
+            for item in p["spec"]["containers"][0]["env"]
+            if item["name"] == "TURN"
+        ]
+        return values == ["2", "2", "2"] and ready(system, pool) == 3
+
+    wait_for(renewed, "all three are new and ready", 40)
+    assert before.isdisjoint(pod["metadata"]["uid"] for pod in pods(system, pool))
+    system.kubectl("delete", "agent", pool)
