@@ -62,7 +62,8 @@ class Fence:
         if path in FREE_PATHS:
             return None
         scheme, _, token = headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self.token.encode()):
+        shown = token.strip().encode("utf-8", "surrogateescape")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(shown, self.token.encode()):
             return ApiError(401, "Unauthorized", "Unauthorized")
         return None
 

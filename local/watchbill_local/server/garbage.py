@@ -7,6 +7,8 @@ requests, so a deletion is answered before its consequences.
 Invariant: an object with owner references goes when none of its owners lives any more (an owner in another
 namespace, or one that never was, does not live); one with a living owner loses only its dead references.
 
+Events go an hour after they were last seen.
+
 Never deletes past a finalizer or a pod's grace period: it asks for deletion like any client.
 """
 
@@ -22,14 +24,18 @@ from watchbill_local.server.admission import Write
 from watchbill_local.server.crds import CRD_FINALIZER
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.objects import DeleteOptions, Objects
-from watchbill_local.server.registry import CONFIG_MAPS, DEFINITIONS, NAMESPACES, SERVICE_ACCOUNTS
+from watchbill_local.server.registry import CONFIG_MAPS, DEFINITIONS, EVENTS, NAMESPACES, SERVICE_ACCOUNTS
 from watchbill_local.server.store import Change, Entry, Ident, Key
+from watchbill_local.server.times import parse_time
 from watchbill_local.server.values import copy_value
 
 log = logging.getLogger(__name__)
 
 #: Longest time in seconds that collection holds up requests.
 SLICE_SECONDS = 0.01
+
+#: Seconds for which an event is kept after it was last seen, as upstream does, and between two looks at all of them.
+EVENT_SECONDS, SWEEP_SECONDS = 3600.0, 300.0
 
 FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -54,6 +60,7 @@ class Collector:
             if entry is not None:
                 self._note_state(ident, entry, is_new=True)
         self._schedule()
+        self._expire_events()
 
     def note(self, change: Change) -> None:
         """Queue what follows from a change."""
@@ -139,6 +146,21 @@ class Collector:
         spec["finalizers"] = [name for name in spec.get("finalizers") or () if name != "kubernetes"]
         if not spec["finalizers"] and not obj["metadata"].get("finalizers"):
             self._store.put(ident, obj, "DELETED")
+
+    def _expire_events(self) -> None:
+        """Forget events that nobody has seen again for an hour, now and every few minutes."""
+        oldest = time.time() - EVENT_SECONDS
+        for ident, entry in self._store.entries(EVENTS):
+            seen = entry.obj.get("lastTimestamp") or entry.obj["metadata"]["creationTimestamp"]
+            if (parse_time(seen) or 0.0) < oldest:
+                self._queue.append((self._collect_event, ident))
+        self._schedule()
+        asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._expire_events)
+
+    def _collect_event(self, ident: Ident) -> None:
+        entry = self._store.get(ident)
+        if entry is not None:
+            self._delete(ident, entry)
 
     def _empty_definition(self, ident: Ident) -> None:
         self._delete_all(_key_of(ident), None)

@@ -18,6 +18,7 @@ from watchbill_local.server.resource import Resource
 PODS = ("", "pods")
 NAMESPACES = ("", "namespaces")
 NODES = ("", "nodes")
+EVENTS = ("", "events")
 SERVICE_ACCOUNTS = ("", "serviceaccounts")
 CONFIG_MAPS = ("", "configmaps")
 DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")

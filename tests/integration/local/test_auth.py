@@ -14,7 +14,7 @@ NAMESPACES = "/api/v1/namespaces"
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer wrong", "Bearer ", "Basic d2F0Y2hiaWxsOndyb25n", "Bearer \u00e9".encode().decode("latin-1")],
+    ["", "Bearer wrong", "Bearer ", "Basic d2F0Y2hiaWxsOndyb25n", "Bearer \xff\xfe"],
 )
 def test_who_has_not_the_token_is_refused(server: ApiServer, authorization: str) -> None:
     """401 with a Status, which clients understand."""
