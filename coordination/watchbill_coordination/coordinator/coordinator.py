@@ -26,7 +26,7 @@ from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
 from watchbill_coordination.projections.watermark import Watermark
 from watchbill_coordination.storage.atomic import sweep_temporaries
-from watchbill_coordination.storage.epochs import Holder
+from watchbill_coordination.storage.epochs import Holder, check_fence
 from watchbill_coordination.storage.event_log import FULL, CommitTimes, EventLog, Opening
 from watchbill_coordination.storage.faults import VolumeFull
 from watchbill_coordination.storage.layout import Layout
@@ -146,10 +146,12 @@ class Coordinator:
         and not on a full volume.
 
         The caller sets the cadence: the registry at most every second, the queue (`with_queue`) every 5 s.
-        Raises OSError; the log is not harmed by it.
+        Raises Fenced, so that a deposed one does not write over its successor's files; OSError, which does not harm
+        the log.
         """
         if self._log.pending:
             return False
+        check_fence(self._log.layout, self._log.epoch)
         if not self.has_reserve:
             self.has_reserve = make_reserve(self._log.layout)
         try:

@@ -115,6 +115,19 @@ def test_a_deposed_coordinator_acknowledges_nothing(tmp_path: Path) -> None:
     assert second.log_id == first.log_id
 
 
+def test_a_deposed_coordinator_leaves_the_projections_alone(tmp_path: Path) -> None:
+    """Its files would be older than its successor's."""
+    first = open_coordinator(tmp_path)
+    do(first, declare())
+    second = open_coordinator(tmp_path)
+    written = second.layout.task_queue.read_bytes()
+
+    with pytest.raises(Fenced):
+        first.write_projections()
+
+    assert second.layout.task_queue.read_bytes() == written
+
+
 def test_a_full_volume_takes_the_reserve_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch goes through once more with the space that was kept for it, and then waits."""
     coordinator = open_coordinator(tmp_path)

@@ -21,7 +21,7 @@ from watchbill_coordination.storage.epochs import (
 )
 from watchbill_coordination.storage.faults import Fenced, LogPoisoned, WriterAlive
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.reading import read_log
+from watchbill_coordination.storage.reading import load_records, read_log
 from watchbill_coordination.storage.verify import verify_log
 from watchbill_coordination.storage.writer import is_alive, load_writer
 
@@ -30,13 +30,17 @@ import sys
 from pathlib import Path
 sys.path[:0] = {path}
 from support.logs import NOW, group, open_log
+from watchbill_coordination.storage.faults import Fenced
 log = open_log(Path(sys.argv[1]))
 number = 0
-while True:
-    log.append_group(group(number), NOW + number)
-    log.append_group(group(number), NOW + number)
-    print(log.commit(), flush=True)
-    number += 1
+try:
+    while True:
+        log.append_group(group(number), NOW + number)
+        log.append_group(group(number), NOW + number)
+        print(log.commit(), log.committed_h.hex(), flush=True)
+        number += 1
+except Fenced:
+    sys.exit(75)
 """
 
 
@@ -198,16 +202,45 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path, seed
     assert seqs == list(range(1, len(seqs) + 1))
 
 
+def _start_chatter(root: Path) -> subprocess.Popen[str]:
+    script = CHATTERBOX.format(path=[path for path in sys.path if path])
+    return subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, text=True)
+
+
+def _listen(process: subprocess.Popen[str], commits: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline() for _ in range(commits)]
+
+
 def _chatter_and_kill(root: Path, commits: int) -> int:
     """Run a writer until it acknowledged so many commits, kill it, and return the last seq that it told."""
-    script = CHATTERBOX.format(path=[path for path in sys.path if path])
-    process = subprocess.Popen([sys.executable, "-c", script, str(root)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(commits)]
+    process = _start_chatter(root)
+    lines = _listen(process, commits)
     process.send_signal(signal.SIGKILL)
     rest, _ = process.communicate(timeout=20)
     told = [line for line in [*lines, *rest.splitlines(keepends=True)] if line.endswith("\n")]
-    return int(told[-1])
+    return int(told[-1].split()[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_writer_that_wakes_up_late_acknowledges_nothing_that_is_not_read(tmp_path: Path, seed: int) -> None:
+    """Stopped, deposed, and woken: every record that it acknowledged is in the log, and it ends as fenced."""
+    stopped = _start_chatter(tmp_path)
+    lines = _listen(stopped, random.Random(seed).randrange(1, 40))
+    stopped.send_signal(signal.SIGSTOP)
+
+    successor = open_log(tmp_path)
+    successor.append(queued(1), NOW)
+    successor.commit()
+    stopped.send_signal(signal.SIGCONT)
+    rest, _ = stopped.communicate(timeout=20)
+    successor.close()
+
+    assert stopped.returncode == 75
+    chain = {record.recorded.seq: record.h.hex() for record in load_records(Layout(tmp_path))}
+    told = dict(line.split() for line in [*lines, *rest.splitlines()])
+    assert {seq: h for seq, h in told.items() if chain[int(seq)] != h} == {}
+    assert [finding for finding in verify_log(Layout(tmp_path)).findings if finding.is_fault] == []
 
 
 def test_lost_claims_do_not_lower_the_epoch(tmp_path: Path) -> None:
