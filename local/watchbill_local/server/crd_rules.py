@@ -10,9 +10,10 @@ from typing import Any
 
 from watchbill_local.server.causes import invalid_value, required, unsupported
 from watchbill_local.server.crd_schemas import check_structural
-from watchbill_local.server.errors import Cause
+from watchbill_local.server.errors import Cause, bad_request
 from watchbill_local.server.jsonpath import parse_jsonpath, split_simple_path
 from watchbill_local.server.names import check_dns1035, check_subdomain
+from watchbill_local.server.schema import Schema
 from watchbill_local.server.values import Obj, dig
 
 _SCOPES = ("Cluster", "Namespaced")
@@ -71,11 +72,25 @@ def _check_versions(versions: list[Obj]) -> list[Cause]:
             invalid_value(f"{path}.name", version.get("name"), each) for each in check_dns1035(names[index] or "")
         ]
         causes += [required(f"{path}.schema.openAPIV3Schema")] if root is None else []
-        causes += check_structural(root, where) if root is not None else []
-        for key, text in ((version.get("subresources") or {}).get("scale") or {}).items():
-            causes += _check_path(f"{top}.subresources.scale.{key}", text)
+        causes += _check_schema(root, where) if root is not None else []
+        scale = dig(version, "subresources", "scale")
+        for key in ("specReplicasPath", "statusReplicasPath") if scale is not None else ():
+            causes += _check_path(f"{top}.subresources.scale.{key}", scale.get(key))
         causes += _check_columns(version, top) + _check_selectable(version, root or {}, top)
     return causes
+
+
+def _check_schema(root: Obj, where: str) -> list[Cause]:
+    """Return what is wrong with a schema. Raises a 400 for one of a wrong shape, as Go's decoder does."""
+    try:
+        causes = check_structural(root, where)
+        if not causes:
+            Schema(root)  # what does not compile must not be stored
+        return causes
+    except (AttributeError, KeyError, TypeError) as error:
+        kind = "CustomResourceDefinition"
+        words = f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal {where}'
+        raise bad_request(f"{words}: {error}") from error
 
 
 def _check_columns(version: Obj, path: str) -> list[Cause]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from watchbill_local.server.crd_rules import check_crd
 from watchbill_local.server.crds import build_resources, fill_crd, rank_version
+from watchbill_local.server.errors import ApiError
 from watchbill_local.server.values import copy_value
 
 Obj = dict[str, Any]
@@ -174,6 +175,12 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
             'Invalid value: "replicas": must be a simple json path starting with .',
         ),
         (
+            VERSION + "subresources/scale",
+            {"specReplicasPath": ".spec.replicas"},
+            "spec.subresources.scale.statusReplicasPath",
+            "Required value",
+        ),
+        (
             VERSION + "selectableFields/0/jsonPath",
             ".spec.none",
             "spec.selectableFields[0].jsonPath",
@@ -185,6 +192,15 @@ def test_a_definition_that_could_not_be_served_is_refused(path: str, value: Any,
     """In the words of kube-apiserver 1.36, at the path that it names."""
     causes = check_crd(build_definition(path, value), None)
     assert any(cause.field == field and cause.message.startswith(message) for cause in causes), causes
+
+
+def test_a_schema_of_a_wrong_shape_is_a_bad_request() -> None:
+    """Also where a schema stands beside true and false, so that its type cannot be told before."""
+    with pytest.raises(ApiError) as refused:
+        check_crd(
+            build_definition(SCHEMA, {"type": "object", "additionalProperties": {"type": "string", "pattern": 5}}), None
+        )
+    assert refused.value.code == 400
 
 
 def test_the_scope_of_a_definition_never_changes() -> None:
