@@ -155,18 +155,20 @@ class Api:
         started = time.monotonic()
         code = 0
         try:
-            response = client.session.request(request.method, **self._arguments(client, request))
-            code = response.status_code
+            # The adapter at once, not the session: cookies and redirects cost half a millisecond and are not wanted.
+            prepared = client.session.prepare_request(self._prepare(client, request))
+            response = client.session.get_adapter(prepared.url).send(prepared, timeout=TIMEOUT_SECONDS, verify=True)
+            code, content = response.status_code, response.content
         except requests.RequestException as error:
             raise UnavailableError(0, f"{request.verb} {request.path}: {error}") from error
         finally:
             if self._observe:
                 self._observe(request, code, time.monotonic() - started)
         if code >= 400:
-            raise sort_answer(code, request, response.content)
+            raise sort_answer(code, request, content)
         if request.subresource == "status":
             return {}
-        answer = json.loads(response.content)
+        answer = json.loads(content)
         return answer if isinstance(answer, dict) else {}
 
     def close(self) -> None:
@@ -182,16 +184,17 @@ class Api:
             self._local.client = client
         return client
 
-    def _arguments(self, client: pykube.HTTPClient, request: Request) -> dict[str, Any]:
-        arguments: dict[str, Any] = client.get_kwargs(
-            version=request.resource.version, namespace=self.namespace, url=request.path, timeout=TIMEOUT_SECONDS
+    def _prepare(self, client: pykube.HTTPClient, request: Request) -> requests.Request:
+        place = client.get_kwargs(version=request.resource.version, namespace=self.namespace, url=request.path)
+        if request.body is None:
+            return requests.Request(request.method, place["url"], params=dict(request.params))
+        return requests.Request(
+            request.method,
+            place["url"],
+            params=dict(request.params),
+            data=json.dumps(request.body, separators=(",", ":"), ensure_ascii=False).encode(),
+            headers={"Content-Type": MERGE_PATCH if request.method == "PATCH" else JSON},
         )
-        if request.params:
-            arguments["params"] = dict(request.params)
-        if request.body is not None:
-            arguments["data"] = json.dumps(request.body, separators=(",", ":"), ensure_ascii=False).encode()
-            arguments["headers"] = {"Content-Type": MERGE_PATCH if request.method == "PATCH" else JSON}
-        return arguments
 
 
 def sort_answer(code: int, request: Request, body: bytes) -> ApiError:
