@@ -39,6 +39,7 @@ class Letter:
     """A message on its way."""
 
     at: float
+    sender: str
     command: Command
 
 
@@ -51,6 +52,7 @@ class Fleet:
         self.ledger = Ledger()
         self.processes: dict[str, Process] = {}
         self.letters: list[Letter] = []
+        self.newest: dict[str, float] = {}  # sender → when its newest letter arrives
         self.lives = 0
         self.wanted = dict.fromkeys(POOLS, 2)
         self.objects: dict[str, tuple[str, int, dict[str, Any]]] = {}  # name → uid, generation, spec
@@ -151,14 +153,18 @@ class Fleet:
         """A new life, which says hello."""
         self.lives += 1
         self.processes[name] = Process(name, f"pod-{name}/{self.lives}")
-        self.send(register(name, self.processes[name].incarnation, slots=2))
+        self.send(register(name, self.processes[name].incarnation, slots=2), name)
 
-    def send(self, command: Command) -> None:
-        """Put a message on its way: late when things go wrong, and sometimes twice."""
+    def send(self, command: Command, sender: str) -> None:
+        """Put a message on its way: late when things go wrong, and sometimes twice.
+
+        Letters of one mailbox keep their order, as files with numbers do; only their copies come whenever they like.
+        """
         at = self.ledger.now + (self.random.uniform(0, 20) if self.happens() else 0)
-        self.letters.append(Letter(at, command))
+        at = self.newest[sender] = max(at, self.newest.get(sender, 0.0))
+        self.letters.append(Letter(at, sender, command))
         if self.happens():
-            self.letters.append(Letter(at + self.random.uniform(0, 120), command))
+            self.letters.append(Letter(at + self.random.uniform(0, 120), sender, command))
 
     def read_inbox(self, process: Process) -> None:
         """Take what the operator wants this replica to have."""
@@ -177,10 +183,10 @@ class Fleet:
         match message:
             case Assign(task=task, attempt=attempt):
                 process.running[task, attempt] = self.ledger.now + self.random.uniform(0, 15)
-                self.send(accept(task, attempt=attempt, **who))
+                self.send(accept(task, attempt=attempt, **who), process.replica)
             case Cancel(task=task, attempt=attempt):
                 process.running.pop((task, attempt), None)
-                self.send(finish(task, "Cancelled", attempt=attempt, **who))
+                self.send(finish(task, "Cancelled", attempt=attempt, **who), process.replica)
             case Drain():
                 process.draining = True
 
@@ -193,9 +199,11 @@ class Fleet:
                 outcome = self.random.choice(["Succeeded", "Succeeded", "Succeeded", "Failed"])
                 if outcome == "Succeeded":
                     self.finished_well.add((task, attempt))
-                self.send(finish(task, outcome, attempt=attempt, **who))
+                self.send(finish(task, outcome, attempt=attempt, **who), process.replica)
         if process.draining and not process.running:
-            self.send(ReleaseReplica(agent=ReplicaName(process.replica), incarnation=process.incarnation))
+            self.send(
+                ReleaseReplica(agent=ReplicaName(process.replica), incarnation=process.incarnation), process.replica
+            )
             del self.processes[process.replica]
         elif self.happens():
             self.die(process)
@@ -207,16 +215,16 @@ class Fleet:
             self.start(process.replica)
             return
         name = ReplicaName(process.replica)
-        self.send(LoseReplica(agent=name, incarnation=process.incarnation, reason="PodGone"))
+        self.send(LoseReplica(agent=name, incarnation=process.incarnation, reason="PodGone"), "kubelet")
 
     # The operator.
 
     def deliver(self) -> None:
-        """Hand over what has arrived, in any order."""
+        """Hand over what has arrived, the mailboxes in any order."""
         arrived = [letter for letter in self.letters if letter.at <= self.ledger.now]
         self.letters = [letter for letter in self.letters if letter.at > self.ledger.now]
-        self.random.shuffle(arrived)
-        for letter in arrived:
+        turn = {letter.sender: self.random.random() for letter in arrived}
+        for letter in sorted(arrived, key=lambda letter: (turn[letter.sender], letter.at)):
             self.ledger.do(letter.command)
         for replica in list(self.ledger.state.replicas.values()):
             process = self.processes.get(replica.name)

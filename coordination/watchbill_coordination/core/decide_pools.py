@@ -107,13 +107,21 @@ def decide_register(command: RegisterReplica, state: State) -> list[Event] | Rej
         return []
     if not INCARNATION.fullmatch(command.incarnation):
         return Rejected("NoIncarnation")
-    if command.incarnation in state.ended:
+    if command.incarnation in state.ended or (known is not None and is_earlier(command.incarnation, known.incarnation)):
         return Rejected("IncarnationEnded")
     slots = max(1, min(command.slots, MAX_SLOTS))
     registered = ReplicaRegistered(agent=command.agent, incarnation=command.incarnation, slots=slots)
     if known is None or not known.phase.is_live:
         return [registered]
     return [*decide_loss(state, command.agent, "ContainerRestarted"), registered]
+
+
+def is_earlier(incarnation: str, known: str) -> bool:
+    """Whether it is a former start of the same pod."""
+    (pod, _, start), (known_pod, _, known_start) = incarnation.rpartition("/"), known.rpartition("/")
+    if pod != known_pod or not (start.isdecimal() and known_start.isdecimal()):
+        return False
+    return int(start) < int(known_start)
 
 
 def decide_release(command: ReleaseReplica, state: State) -> list[Event] | Rejected:

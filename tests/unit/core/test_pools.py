@@ -248,3 +248,12 @@ def test_more_replicas_than_the_bound_are_not_wanted() -> None:
 def test_a_registration_without_a_sensible_incarnation_is_rejected(incarnation: str) -> None:
     """It would become part of the log."""
     assert start_pool("blue-0").decide(register("blue-0", incarnation)) == Rejected("NoIncarnation")
+
+
+def test_a_former_start_of_the_same_pod_never_displaces_a_later_one() -> None:
+    """Even if nobody heard of it in its time."""
+    ledger = start_pool()
+    ledger.do(declare(generation=2, replicas=1))
+    ledger.do(register("blue-0", "pod/10"))
+
+    assert ledger.decide(register("blue-0", "pod/9")) == Rejected("IncarnationEnded")
