@@ -5,8 +5,9 @@ Owns what a container can see: an allow list of host directories (read-only), th
 volumes at their mount paths. Invariant: everything else of the host, other containers' directories and the node's own
 data among it, is not hidden but absent: the old root is unmounted before the first instruction of the container runs.
 
-Runs in the container's init process only, as root of the mount namespace. Sources are opened before the root changes
-and targets are resolved after it, so a symbolic link planted in a volume cannot lead to the host.
+Runs in the container's init process only, as root of the mount namespace. Sources are cloned before the root changes;
+they are attached when the host is out of reach, so a symbolic link planted in a volume cannot lead there. Needs Linux
+5.12 or later.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ PROC_READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", 
 NO_DEVICES = syscalls.MS_NOSUID | syscalls.MS_NODEV
 ROOT_OPTIONS = "mode=755,size=64m"
 _OLD = "/.host"
-_TEMPORARY = "/tmp"  # noqa: S108 - the container's own
 
 
 def enter_root(root: Root, mounts: tuple[Mount, ...]) -> None:
@@ -42,74 +42,62 @@ def enter_root(root: Root, mounts: tuple[Mount, ...]) -> None:
     links = [(path, os.readlink(path)) for path in HOST_DIRECTORIES if os.path.islink(path)]
     readable = [path for path in HOST_DIRECTORIES if os.path.isdir(path) and not os.path.islink(path)]
     readable += [path for path in root.readable if not _is_below(path, readable)]
-    host = [(_open_source(path), path) for path in readable]
-    devices = [(_open_source(f"/dev/{name}"), f"/dev/{name}") for name in DEVICES]
-    volumes = [(_open_volume(mount), mount) for mount in sorted(mounts, key=lambda m: m.target)]
+    trees = [(path, True, _clone(path)) for path in readable]
+    trees += [(mount.target, mount.read_only, _clone(mount.source, mount.subpath)) for mount in mounts]
+    devices = [(f"/dev/{name}", _clone(f"/dev/{name}")) for name in DEVICES]
 
     syscalls.mount("tmpfs", root.scratch, kind="tmpfs", flags=NO_DEVICES, options=ROOT_OPTIONS)
     os.mkdir(root.scratch + _OLD, 0o700)
     syscalls.pivot_root(root.scratch, root.scratch + _OLD)
     os.chdir("/")
-    _mount_proc()
-    covers = [_TEMPORARY, *(mount.target for mount in mounts)]
-    for source, path in host:
-        if not _is_below(path, covers):
-            _bind(source, path, read_only=True)
-    for place, target in (*links, *root.links):
-        _link(place, target)
-    _make_devices(devices)
-    for path in root.hidden:
-        _hide(path)
-    _make_temporary(_TEMPORARY)
-    for source, mount in volumes:
-        _bind(source, mount.target, read_only=mount.read_only)
-    for source, path in host:
-        if _is_below(path, covers):  # such as a checkout below /tmp, which the container's own /tmp covers
-            _bind(source, path, read_only=True)
-    _protect_proc()
+    os.mkdir("/proc", 0o555)
+    syscalls.mount("proc", "/proc", kind="proc", flags=NO_DEVICES | syscalls.MS_NOEXEC)
     syscalls.detach_mount(_OLD)
     os.rmdir(_OLD)
+    _make_devices(devices)
+    _make_temporary("/tmp")  # noqa: S108 - the container's own
+    for target, read_only, tree in sorted(trees):  # a directory before what lies below it, such as a checkout in /tmp
+        _attach(tree, target)
+        syscalls.restrict_mount(target, read_only=read_only)
+    for place, target in (*links, *root.links):
+        _link(place, target)
+    for path in root.hidden:
+        _hide(path)
+    _protect_proc()
     if root.read_only:
         syscalls.restrict_mount("/", read_only=True, recursive=False)
     if root.hostname:
         syscalls.name_host(root.hostname)
 
 
-def _open_source(path: str) -> int:
-    return os.open(path, os.O_PATH | os.O_CLOEXEC)
-
-
-def _open_volume(mount: Mount) -> int:
-    if not mount.subpath:
-        return _open_source(mount.source)
-    return open_beneath(mount.source, mount.subpath)
+def _clone(path: str, subpath: str = "") -> int:
+    """A detached copy of the mount of `path`, or of `subpath` below it, to be attached in the new root."""
+    source = open_beneath(path, subpath) if subpath else os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return syscalls.clone_mount(source)
+    finally:
+        os.close(source)
 
 
 def _is_below(path: str, parents: list[str]) -> bool:
     return any(path == parent or path.startswith(parent + "/") for parent in parents)
 
 
-def _bind(source: int, target: str, *, read_only: bool) -> None:
-    """Bind an opened file or directory at `target`, which is made if it is absent."""
-    if stat.S_ISDIR(os.fstat(source).st_mode):
+def _attach(tree: int, target: str) -> None:
+    """Attach a cloned directory or file at `target`, which is made if it is absent."""
+    if stat.S_ISDIR(os.fstat(tree).st_mode):
         os.makedirs(target, exist_ok=True)
     elif not os.path.exists(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
-    syscalls.mount(f"/proc/self/fd/{source}", target, flags=syscalls.MS_BIND | syscalls.MS_REC)
-    os.close(source)
-    syscalls.restrict_mount(target, read_only=read_only)
+    syscalls.attach_mount(tree, target)
+    os.close(tree)
 
 
 def _link(place: str, target: str) -> None:
     if not os.path.lexists(place):
         os.makedirs(os.path.dirname(place), exist_ok=True)
         os.symlink(target, place)
-
-
-def _mount_proc() -> None:
-    os.mkdir("/proc", 0o555)
-    syscalls.mount("proc", "/proc", kind="proc", flags=NO_DEVICES | syscalls.MS_NOEXEC)
 
 
 def _protect_proc() -> None:
@@ -120,12 +108,9 @@ def _protect_proc() -> None:
             syscalls.restrict_mount(path, read_only=True)
 
 
-def _make_devices(devices: list[tuple[int, str]]) -> None:
-    os.mkdir("/dev", 0o755)
-    for source, path in devices:
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-        syscalls.mount(f"/proc/self/fd/{source}", path, flags=syscalls.MS_BIND)
-        os.close(source)
+def _make_devices(devices: list[tuple[str, int]]) -> None:
+    for path, tree in devices:
+        _attach(tree, path)
     for name, target in DEVICE_LINKS.items():
         os.symlink(target, f"/dev/{name}")
     _make_temporary("/dev/shm")  # noqa: S108 - the container's own
