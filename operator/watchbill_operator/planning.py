@@ -23,7 +23,7 @@ from watchbill_operator.pod_backoff import NAME_TAKEN, PodFailures
 from watchbill_operator.pod_template import check_pod_template
 from watchbill_operator.pods import PodSettings
 
-DEADLINE_GRACE_SECONDS = 5  #: for a pod whose drain deadline has passed
+SHORT_GRACE_SECONDS = 5  #: for a pod whose drain deadline has passed or whose agent does not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _plan_present(pool: _Pool, pod: PodView, replica: ReplicaState | None) -> Pl
     if replica.phase is ReplicaPhase.DRAINING:
         return _plan_drain(pool, pod, replica)
     if replica.phase is ReplicaPhase.LOST and not has_restarted(pod, replica):
-        return _plan_delete(pod, "Unresponsive")
+        return _plan_delete(pod, "Unresponsive", SHORT_GRACE_SECONDS)
     if not is_living(replica) and pool.is_outdated(pod):
         return _plan_delete(pod, "Outdated")
     return Plan()
@@ -200,7 +200,7 @@ def _plan_drain(pool: _Pool, pod: PodView, replica: ReplicaState) -> Plan:
         return _plan_delete(pod, "Drained")
     if pool.now < replica.drain_deadline:
         return Plan(next_due=replica.drain_deadline)
-    return _plan_delete(pod, "DrainDeadlinePassed", DEADLINE_GRACE_SECONDS)
+    return _plan_delete(pod, "DrainDeadlinePassed", SHORT_GRACE_SECONDS)
 
 
 def _plan_rollout(pool: _Pool) -> Plan:

@@ -128,7 +128,9 @@ def test_a_lost_replica_in_a_pod_that_still_runs_is_replaced() -> None:
     ledger.do(LoseReplica(agent=ReplicaName("blue-0"), incarnation="pod-of-blue-0/1", reason="HeartbeatStale"))
     agent = an_agent()
 
-    assert [delete.reason for delete in plan(agent, ledger, a_pod(agent, 0)).deletes] == ["Unresponsive"]
+    (delete,) = plan(agent, ledger, a_pod(agent, 0)).deletes
+
+    assert (delete.reason, delete.grace_seconds) == ("Unresponsive", 5)
 
 
 def test_a_restarted_container_is_waited_for() -> None:
