@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from watchbill_coordination.coordinator.projecting import Projector
 from watchbill_coordination.coordinator.verify import Report, verify
@@ -67,9 +68,9 @@ def repair(
     if dry_run or not steps:
         return Repaired(steps, False, report)
     _check_no_writer(report.log.writer, force=force)
-    refused = [finding for finding in report.faults if _plan_step(finding, accept_loss=accept_loss).kind == "Refuse"]
-    if refused:
-        raise StorageFault(f"{refused[0].file}: {refused[0].message}; nothing was changed")
+    for finding, step in zip(report.faults, steps, strict=True):
+        if step.kind == "Refuse":
+            raise _refuse(finding)
     if any(step.kind in ("Truncate", "Accept") for step in steps):
         _repair_log(layout, holder, accept_loss=accept_loss)
     else:
@@ -93,6 +94,14 @@ def _plan_step(finding: Finding, *, accept_loss: bool) -> Step:
             return Step("Rebuild", f"build it from the log: {finding.message}", finding.file)
         case _:
             return Step("Refuse", finding.message, finding.file)
+
+
+def _refuse(finding: Finding) -> StorageFault:
+    if finding.kind not in ("Corrupt", "AcknowledgedLost"):
+        return StorageFault(f"{finding.file}: {finding.message}; nothing was changed")
+    remedy = "nothing was changed: bring the file back from a copy, or accept the loss of everything from there on"
+    reason = f"{finding.message}; {remedy}"
+    return LogCorrupt(reason, file=Path(finding.file), offset=finding.offset, seq=finding.seq)
 
 
 def _check_no_writer(writer: Writer | None, *, force: bool) -> None:

@@ -84,8 +84,11 @@ class _Comparison:
         """Report those that the fold never met: they are of another log, or the log could not be read that far."""
         for at, files in self.waiting.items():
             for path in files:
-                why = f"says seq {at}; the log ends at {seq}" if is_read else f"says seq {at}, which cannot be read"
-                self._tell("Ahead", why, path, at)
+                if is_read:
+                    self._tell("Ahead", f"says seq {at}; the log ends at {seq}", path, at)
+                else:
+                    message = f"not compared: the log cannot be read up to seq {at}"
+                    self.findings.append(Finding("Unchecked", message, str(path), seq=at, is_fault=False))
 
     def _find_missing_locks(self, expected: dict[Path, bytes], seq: int) -> None:
         for path in expected:

@@ -44,7 +44,7 @@ class Opening:
     holder: Holder
     floor_epoch: int = 0  #: highest epoch known from elsewhere
     is_exclusive: bool = False  #: refuse where a process of this host has it open, instead of deposing it
-    accept_loss: bool = False  #: put damage in the newest segment aside, even if it was acknowledged
+    accept_loss: bool = False  #: end the log at the first damage, and give up what was acknowledged behind it
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,27 +52,29 @@ def recover(layout: Layout, visit: Visit, *, accept_loss: bool = False) -> Recov
     """Verify the whole log, hand each record to `visit` in order, and judge the tail.
 
     Raises LogCorrupt for damage before the tail, AcknowledgedLost for a tail that was acknowledged. With
-    `accept_loss` damage in the newest segment becomes a tail as well. Raises OSError.
+    `accept_loss` the first damage ends the log, and everything behind it is given up. Raises OSError.
     """
     head = load_head(layout)
-    chain = load_chain(layout)
     position = Position()
-    walk: SegmentWalk | None = None
-    for link in chain:
+    walk = last = None
+    for link in load_chain(layout):
         walk = SegmentWalk(link, position, partial(load_blob, layout))
-        groups = walk.groups() if link.sealed_bytes is None else load_sealed(walk)
+        groups = walk.groups() if link.sealed_bytes is None or accept_loss else load_sealed(walk)
         for record in itertools.chain.from_iterable(groups):
             visit(record)
             if head is not None and record.recorded.seq == head.seq and record.h != head.h and not accept_loss:
                 raise _tell_other_log(layout, walk, head)
-    if walk is None:
+        last = walk if walk.end or last is None else last
+        if walk.end != link.sealed_bytes:
+            break  # the newest, or damage that is accepted
+    if walk is None or last is None:
         if head is not None and not accept_loss:
             raise AcknowledgedLost("the log is gone", file=layout.active, seq=head.seq)
         return Recovered(position)
-    tail = _load_tail(walk)
+    tail = _load_tail(walk) if last is walk else None
     if not accept_loss:
         _check_tail(walk, tail, head)
-    return Recovered(position, walk.link.segment, walk.end, walk.sha256, tail)
+    return Recovered(position, last.link.segment, last.end, last.sha256, tail)
 
 
 def quarantine_tail(layout: Layout, tail: Tail) -> LogTruncated:

@@ -69,9 +69,9 @@ def verify_log(layout: Layout, visit: Visit = lambda record: None) -> LogReport:
         report.recovered = recover(layout, see)
         report.position = report.recovered.position
     except AcknowledgedLost as fault:
-        report.findings.append(_tell_fault("AcknowledgedLost", fault))
+        report.findings.append(_tell_fault(layout, "AcknowledgedLost", fault))
     except LogCorrupt as fault:
-        report.findings.append(_tell_fault("Corrupt", fault))
+        report.findings.append(_tell_fault(layout, "Corrupt", fault))
         report.findings += _check_digests(layout, fault.file)
     except NewerFormat as fault:
         seq = report.last.seq + 1 if report.last else 1
@@ -97,7 +97,9 @@ def _check_end(layout: Layout, report: LogReport) -> list[Finding]:
     if recovered.tail is not None and not report.is_live:
         tail = recovered.tail
         message = f"{len(tail.content)} bytes behind the last whole record, never acknowledged: {tail.reason}"
-        findings.append(Finding("Torn", message, str(tail.segment.path), tail.offset, recovered.position.seq + 1))
+        findings.append(
+            Finding("Torn", message, _name(layout, tail.segment.path), tail.offset, report.position.seq + 1)
+        )
     if load_head(layout) is None:
         message = "missing or damaged: the end of the log cannot be checked against what was acknowledged"
         findings.append(Finding("Head", message, str(layout.head), seq=recovered.position.seq))
@@ -122,7 +124,7 @@ def _check_names(layout: Layout) -> list[Finding]:
     names = {link.segment.name for link in chain}
     for orphan in load_segments(layout):
         if orphan.name not in names:
-            message = "not part of the log: its writer was deposed before it acknowledged anything"
+            message = "not part of the log: its writer was deposed before it acknowledged anything, or it was given up"
             findings.append(Finding("Orphan", message, str(orphan.path), seq=orphan.first, is_fault=False))
     return findings
 
@@ -167,5 +169,10 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def _tell_fault(kind: str, fault: LogCorrupt) -> Finding:
-    return Finding(kind, fault.reason, str(fault.file), fault.offset, fault.seq)
+def _tell_fault(layout: Layout, kind: str, fault: LogCorrupt) -> Finding:
+    return Finding(kind, fault.reason, _name(layout, fault.file), fault.offset, fault.seq)
+
+
+def _name(layout: Layout, segment: Path) -> str:
+    """Name a file as people know it: the newest segment is `event-log.jsonl`."""
+    return str(layout.active if _is_same(layout.active, segment) else segment)

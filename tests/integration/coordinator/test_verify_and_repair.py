@@ -198,6 +198,24 @@ def test_damage_in_a_sealed_segment_is_left_to_a_person(tmp_path: Path) -> None:
     assert load_projections(layout) == before
 
 
+def test_damage_anywhere_can_be_accepted(tmp_path: Path) -> None:
+    """The log then ends before it, everything behind is given up, and nothing is deleted."""
+    write_volume(tmp_path)
+    layout = write_volume(tmp_path)
+    sealed = min(layout.segments.glob("*.jsonl"))
+    sealed.write_bytes(sealed.read_bytes().replace(b'"name":"holder"', b'"name":"h0lder"'))
+    files = {path: path.read_bytes() for path in layout.segments.iterdir() if path.suffix == ".jsonl"}
+
+    repaired = repair(layout, HOLDER, dry_run=False, accept_loss=True)
+
+    assert repaired.report.is_whole
+    assert sorted({finding.kind for finding in repaired.report.findings}) == ["Orphan", "Quarantine"]
+    assert {task.name for task in repaired.report.state.tasks.values()} == {"first"}
+    assert {path: path.read_bytes() for path in files} == files
+    open_coordinator(tmp_path).close()
+    assert verify(layout).is_whole
+
+
 def test_a_missing_head_is_written_again(tmp_path: Path) -> None:
     """It is a hint, and can be had from a log that is whole."""
     layout = write_volume(tmp_path)
