@@ -15,7 +15,7 @@ from watchbill_local.server.values import Obj
 
 _EVICTED = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
 _CONTAINER_LISTS = ("containers", "initContainers")
-_MUTABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName", "schedulingGates")
+_MUTABLE = ("activeDeadlineSeconds", "tolerations", "nodeName", "schedulingGates")
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _IMMUTABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,"

@@ -113,12 +113,13 @@ def test_a_malformed_pod_is_refused(change: Obj, causes: list[tuple[str, str]]) 
 
 
 def test_of_a_pod_only_few_fields_may_change() -> None:
-    """The image may, the command may not."""
-    old, image, command = pod(), pod(), pod()
+    """The image may, the command and the grace period may not."""
+    old, image, command, grace = pod(), pod(), pod(), pod()
+    grace["spec"]["terminationGracePeriodSeconds"] = 5
     image["spec"]["containers"][0]["image"] = "other"
     command["spec"]["containers"][0]["command"] = ["sh"]
     assert check("pods", image, old) == []
-    assert check("pods", command, old) == [("FieldValueForbidden", "spec")]
+    assert check("pods", command, old) == check("pods", grace, old) == [("FieldValueForbidden", "spec")]
 
 
 def test_a_pod_is_bound_once() -> None:
