@@ -23,7 +23,7 @@ from watchbill_cli.archive import pack
 from watchbill_cli.cluster import Cluster
 from watchbill_cli.context import put_archive
 from watchbill_cli.home import Home, Refused, data_file, default_home
-from watchbill_cli.kubectl import find_kubectl, run_kubectl
+from watchbill_cli.kubectl import run_kubectl
 from watchbill_cli.system import exclusive, start_system
 from watchbill_cli.tables import Progress, render_table, task_row
 
@@ -129,23 +129,20 @@ def run_times(home: Home) -> Mapping[str, float]:
 
 
 def next_steps(home: Home) -> str:
-    """What to type next."""
-    kubectl = find_kubectl()
-    on_path = Path(kubectl).parent != Path(sys.executable).parent
-    name = "kubectl" if on_path else shlex.quote(kubectl)
-    watchbill = shlex.quote(str(Path(sys.executable).parent / "watchbill"))
+    """What to type next: one line to paste, so that the others are short."""
+    programs = shlex.quote(str(Path(sys.executable).parent))
     return "\n".join(
         [
-            "Paste this, then try the lines below:",
+            "Paste this line, then try the ones below:",
             "",
-            f"export KUBECONFIG={shlex.quote(str(home.kubeconfig))}",
+            f'export KUBECONFIG={shlex.quote(str(home.kubeconfig))} PATH={programs}:"$PATH"',
             "",
-            f"{name} get agents,tasks                  # what there is",
-            f"{name} scale ag/blue --replicas=5        # more agents",
-            f"{name} describe wt                       # conditions and events",
-            f"{name} logs blue-0                       # what an agent says",
-            f"{watchbill} monitor                      # live table",
-            f"{watchbill} events                       # the event log",
-            "make down                                # stop; nothing is lost",
+            "kubectl get agents,tasks             # what there is",
+            "kubectl scale ag/blue --replicas=5   # more agents",
+            "kubectl describe wt                  # conditions and events",
+            "kubectl logs blue-0                  # what an agent says",
+            "watchbill monitor                    # live table",
+            "watchbill events                     # the event log",
+            "make down                            # stop; nothing is lost",
         ]
     )

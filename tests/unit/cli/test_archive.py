@@ -1,0 +1,70 @@
+"""Packing a folder: the same tree gives the same bytes, and only regular files travel."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from watchbill_cli.archive import Archive, pack
+from watchbill_cli.context import PART_BYTES, folder_config_maps
+from watchbill_cli.home import Refused
+
+
+def names(archive: Archive) -> list[str]:
+    """What is in it, in its order."""
+    with tarfile.open(fileobj=io.BytesIO(archive.data), mode="r:gz") as tar:
+        return tar.getnames()
+
+
+def test_the_same_tree_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Times and owners do not count."""
+    (tmp_path / "a").write_text("x")
+    first = pack(tmp_path)
+    os.utime(tmp_path / "a", (1, 1))
+
+    assert pack(tmp_path) == first
+
+
+def test_links_and_pipes_stay_behind(tmp_path: Path) -> None:
+    """Only regular files travel."""
+    (tmp_path / "real").write_text("x")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe")
+
+    assert names(pack(tmp_path)) == ["real"]
+
+
+def test_what_git_ignores_stays_behind(tmp_path: Path) -> None:
+    """In a git work tree; untracked files that are not ignored go along."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("secret\n")
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "new").write_text("x")
+
+    assert names(pack(tmp_path)) == [".gitignore", "new"]
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    """There is nothing to work on."""
+    with pytest.raises(Refused, match="no regular file"):
+        pack(tmp_path)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    """The sentence names the option."""
+    with pytest.raises(Refused, match="INPUT=DIR"):
+        pack(tmp_path / "nowhere")
+
+
+def test_the_parts_put_together_are_the_archive() -> None:
+    """Numbered, none larger than its limit, each with the digest of the whole."""
+    archive = Archive(os.urandom(PART_BYTES * 2 + 5), "d" * 64, 1)
+    maps = list(folder_config_maps(archive))
+
+    assert [body["metadata"]["annotations"]["watchbill.dev/part"] for body in maps] == ["0", "1", "2"]
+    assert {body["metadata"]["annotations"]["watchbill.dev/digest"] for body in maps} == {"d" * 64}
+    assert len({body["metadata"]["name"] for body in maps}) == 3

@@ -1,0 +1,93 @@
+"""lint: what is wrong with a manifest, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from watchbill_cli.lint import lint_file
+
+TASK = "apiVersion: watchbill.dev/v1alpha1\nkind: Task\nmetadata: {name: t}\nspec:\n  role: blue\n"
+
+
+def lint(tmp_path: Path, text: str) -> list[str]:
+    """Findings as `line:column: severity: …`, without the file's name."""
+    path = tmp_path / "m.yaml"
+    path.write_text(text)
+    return [str(finding).removeprefix(f"{path}:") for finding in lint_file(path)]
+
+
+def test_a_right_task_has_no_finding(tmp_path: Path) -> None:
+    """Silence is consent."""
+    assert lint(tmp_path, TASK + "  prompt: do it\n") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "words"),
+    [
+        ("  prompt: x\n  priority: 5000\n", "7:3", "less than or equal to 1000"),
+        ("  prompt: x\n  promt: y\n", "7:3", "unknown field"),
+        ("  prompt: ''\n", "6:3", "spec.prompt"),
+        ("  timeoutSeconds: 5\n", "4:1", "give a prompt or a command"),
+        ("  prompt: x\n  dependsOn: [a, t]\n", "7:3", "cannot depend on itself"),
+        ("  prompt: x\n  locks:\n    - name: a\n      mode: Both\n", "9:7", "Unsupported value"),
+        ("  prompt: x\n  timeoutSeconds: soon\n", "7:3", "integer"),
+    ],
+)
+def test_a_wrong_member_is_told_with_its_place(tmp_path: Path, line: str, place: str, words: str) -> None:
+    """Line and column of the member, and the API server's own words."""
+    [finding] = lint(tmp_path, TASK + line)
+
+    assert finding.startswith(f"{place}: error: ")
+    assert words in finding
+
+
+def test_broken_yaml_is_told_with_its_place(tmp_path: Path) -> None:
+    """Where the parser gave up."""
+    [finding] = lint(tmp_path, "kind: Task\n  spec: [\n")
+
+    assert finding.startswith("2:")
+    assert "no YAML" in finding
+
+
+def test_a_member_that_stands_twice_is_told(tmp_path: Path) -> None:
+    """YAML would silently take one of them."""
+    [finding] = lint(tmp_path, TASK + "  prompt: x\n  prompt: y\n")
+
+    assert "7:3" in finding
+    assert "duplicate" in finding
+
+
+def test_a_task_too_large_for_kubectl_apply_is_warned_of(tmp_path: Path) -> None:
+    """apply would keep a copy in an annotation; `kubectl create` does not."""
+    [finding] = lint(tmp_path, TASK + f"  prompt: {'é' * 140_000}\n")
+
+    assert "warning" in finding
+    assert "kubectl create" in finding
+
+
+def test_other_objects_pass_unseen(tmp_path: Path) -> None:
+    """lint is about Agents and Tasks."""
+    assert lint(tmp_path, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\nwhatever: 1\n") == []
+
+
+def test_every_object_of_a_list_is_looked_at(tmp_path: Path) -> None:
+    """With the place in the file."""
+    text = "apiVersion: v1\nkind: List\nitems:\n"
+    text += "- apiVersion: watchbill.dev/v1alpha1\n  kind: Agent\n  metadata: {name: a}\n  spec: {}\n"
+    [finding] = lint(tmp_path, text)
+
+    assert finding.startswith("7:")
+    assert "role" in finding
+
+
+def test_a_template_that_weakens_isolation_is_told(tmp_path: Path) -> None:
+    """By the operator's own check."""
+    text = (
+        "apiVersion: watchbill.dev/v1alpha1\nkind: Agent\nmetadata: {name: a}\nspec:\n  role: blue\n"
+        "  podTemplate: {spec: {hostNetwork: true}}\n"
+    )
+    findings = lint(tmp_path, text)
+
+    assert findings
+    assert all(finding.startswith("6:3: error: spec.podTemplate") for finding in findings)
