@@ -32,7 +32,9 @@ class PodView:
     phase: str = "Pending"  #: Pending | Running | Succeeded | Failed | Unknown
     is_deleting: bool = False
     created_at: float = 0.0  #: seconds since the Unix epoch, as all times here
-    finished_at: float | None = None  #: newest end of a run of the agent container
+    started_at: float = 0.0  #: begin of the present run of the agent container, by its node's clock
+    finished_at: float | None = None  #: newest end of a run of the agent container, by its node's clock
+    is_between_runs: bool = False  #: the agent container ended and will be started again
     restarts: int = 0
     trouble: Finding | None = None  #: why it does not run, as far as the pod says
 
@@ -61,7 +63,9 @@ def parse_pod(pod: Mapping[str, Any]) -> PodView:
         phase=str(status.get("phase", "Pending")),
         is_deleting=bool(metadata.get("deletionTimestamp")),
         created_at=parse_time(metadata.get("creationTimestamp")) or 0.0,
+        started_at=parse_time(_map(_map(container.get("state")).get("running")).get("startedAt")) or 0.0,
         finished_at=_find_end(container),
+        is_between_runs=any(moment in _map(container.get("state")) for moment in ("waiting", "terminated")),
         restarts=int(container.get("restartCount") or 0),
         trouble=_find_trouble(status, container),
     )

@@ -24,6 +24,8 @@ from watchbill_operator.pod_template import check_pod_template
 from watchbill_operator.pods import PodSettings
 
 SHORT_GRACE_SECONDS = 5  #: for a pod whose drain deadline has passed or whose agent does not answer
+REGISTER_SECONDS = 30.0  #: time that a container which was started again has to register
+CLOCK_SKEW_SECONDS = 15.0  #: by which the clocks of two machines may differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +169,20 @@ def _plan_present(pool: _Pool, pod: PodView, replica: ReplicaState | None) -> Pl
         return _plan_delete(pod, "Outdated") if pool.is_outdated(pod) else Plan()
     if replica.phase is ReplicaPhase.DRAINING:
         return _plan_drain(pool, pod, replica)
-    if replica.phase is ReplicaPhase.LOST and not has_restarted(pod, replica):
-        return _plan_delete(pod, "Unresponsive", SHORT_GRACE_SECONDS)
+    if replica.phase is ReplicaPhase.LOST:
+        return _plan_lost(pool, pod)
     if not is_living(replica) and pool.is_outdated(pod):
         return _plan_delete(pod, "Outdated")
     return Plan()
+
+
+def _plan_lost(pool: _Pool, pod: PodView) -> Plan:
+    """A given up replica whose pod is there: a container that was started again may register, one that hangs goes."""
+    if pod.is_between_runs:
+        return Plan()
+    if pool.now < pod.started_at + REGISTER_SECONDS:
+        return Plan(next_due=pod.started_at + REGISTER_SECONDS)
+    return _plan_delete(pod, "Unresponsive", SHORT_GRACE_SECONDS)
 
 
 def _plan_unwanted(pool: _Pool) -> Iterator[Plan]:
@@ -247,9 +258,10 @@ def is_incarnation_of(replica: ReplicaState, pod: PodView) -> bool:
 def has_restarted(pod: PodView, replica: ReplicaState) -> bool:
     """Whether the container ended after the agent process registered: another process is there or is coming.
 
-    Kubernetes tells ends in whole seconds; one in the second of the registration is seen by the next registration.
+    The end is told by the node's clock, the registration by ours: an end within the skew of clocks proves nothing, and
+    is noticed by the next registration or by the heartbeat.
     """
-    return pod.finished_at is not None and pod.finished_at > replica.registered_at
+    return pod.finished_at is not None and pod.finished_at > replica.registered_at + CLOCK_SKEW_SECONDS
 
 
 def _lose(replica: ReplicaState, reason: str, message: str) -> LoseReplica:

@@ -138,9 +138,24 @@ def test_a_restarted_container_is_waited_for() -> None:
     ledger = start_pool("blue-0")
     ledger.do(LoseReplica(agent=ReplicaName("blue-0"), incarnation="pod-of-blue-0/1", reason="ContainerRestarted"))
     agent = an_agent()
-    ended = container_status(lastState={"terminated": {"finishedAt": "2030-01-01T00:00:00Z"}}, restartCount=1)
+    waiting = container_status(state={"waiting": {"reason": "CrashLoopBackOff"}}, restartCount=1)
+    running = container_status(state={"running": {"startedAt": "1970-01-12T13:46:40Z"}}, restartCount=1)
 
-    assert plan(agent, ledger, a_pod(agent, 0, status=ended)) == Plan()
+    assert plan(agent, ledger, a_pod(agent, 0, status=waiting)) == Plan()
+    assert plan(agent, ledger, a_pod(agent, 0, status=running)) == Plan(next_due=START + 30)
+
+
+def test_a_restarted_container_that_never_registers_is_replaced() -> None:
+    """It hangs before it could say anything."""
+    ledger = start_pool("blue-0")
+    ledger.do(LoseReplica(agent=ReplicaName("blue-0"), incarnation="pod-of-blue-0/1", reason="HeartbeatStale"))
+    ledger.now += 30
+    agent = an_agent()
+    running = container_status(state={"running": {"startedAt": "1970-01-12T13:46:40Z"}}, restartCount=1)
+
+    deletes = plan(agent, ledger, a_pod(agent, 0, status=running)).deletes
+
+    assert [delete.reason for delete in deletes] == ["Unresponsive"]
 
 
 def test_a_container_that_ended_after_its_agent_registered_is_a_loss() -> None:
@@ -152,6 +167,15 @@ def test_a_container_that_ended_after_its_agent_registered_is_a_loss() -> None:
     answer = plan(agent, ledger, a_pod(agent, 0, status=ended))
 
     assert [command.reason for command in answer.commands if isinstance(command, LoseReplica)] == ["ContainerRestarted"]
+
+
+def test_a_node_whose_clock_is_fast_makes_no_loss() -> None:
+    """The container ended before this agent registered, ten seconds later by its node's clock."""
+    ledger = start_pool("blue-0")
+    agent = an_agent()
+    skewed = container_status(lastState={"terminated": {"finishedAt": "1970-01-12T13:46:50Z"}}, restartCount=1)
+
+    assert plan(agent, ledger, a_pod(agent, 0, status=skewed)) == Plan()
 
 
 def test_an_old_end_of_a_container_says_nothing_about_the_present_agent() -> None:
