@@ -34,6 +34,7 @@ from watchbill_agent.runners import Order, StopRequest
 
 READ_BYTES = 64 * 1024  #: taken from a pipe at once, so that one loud program does not hold up the others
 DRAIN_READS = 64  #: after the end: a pipe holds no more than that
+TEND_SECONDS = 1.0  #: between two looks for orphans while an attempt runs, so that their zombies do not pile up
 DEADLINE = "DeadlineExceeded"
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class CommandRunner:
         with _exit_of(process.pid) as exited:
             asked = asyncio.ensure_future(stop.wait())
             ends: set[asyncio.Future[Any]] = {exited, asked}
-            await asyncio.wait(ends, timeout=order.timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+            await self._tend(ends, order.timeout_seconds)
             why = ""
             if not exited.done():
                 why = asked.result() if asked.done() else DEADLINE
@@ -111,6 +112,16 @@ class CommandRunner:
         if process.poll() is None:
             logger.error("process %s does not end", process.pid)
         return why
+
+    async def _tend(self, ends: set[asyncio.Future[Any]], seconds: float) -> None:
+        """Wait until one of `ends` is done, at most that time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while (left := deadline - loop.time()) > 0:
+            done, _ = await asyncio.wait(ends, timeout=min(left, TEND_SECONDS), return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return
+            self._note_orphans()
 
     async def _sweep(self, leader: int, order: Order) -> None:
         """End what the program left behind in other sessions."""
@@ -132,9 +143,14 @@ class CommandRunner:
         They carry its mark, or hide their environment and began when none ran that still runs. So a daemon that
         hides while others work ends at the latest when all that worked beside it have ended.
         """
+        orphans = self._note_orphans(ended)
+        return {pid for pid in orphans if not self._suspects[pid] or process_group.carries(pid, mark)}
+
+    def _note_orphans(self, ended: int = 0) -> set[int]:
+        """Return the orphans that live, reap those that do not, and note who may have started each."""
         orphans = process_group.find_orphans(self._leaders)
         self._suspects = {pid: self._suspects.get(pid, self._leaders) - {ended} for pid in orphans}
-        return {pid for pid in orphans if not self._suspects[pid] or process_group.carries(pid, mark)}
+        return orphans
 
     def _judge(self, order: Order, code: int | None, why: str, output: Capture, errors: Capture) -> Outcome:
         """Write what was printed, and say how it ended."""

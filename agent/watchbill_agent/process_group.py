@@ -17,6 +17,7 @@ from contextlib import suppress
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 END_SECONDS = 5.0  #: how long killed processes may take to vanish before they are given up
+HAS_CHILDREN_FILES = os.path.exists("/proc/thread-self/children")
 LOOK_SECONDS = 0.002  #: between two looks whether they have
 
 
@@ -32,11 +33,24 @@ def die_with_parent(number: signal.Signals) -> None:
 
 def list_children(pid: int) -> set[int]:
     """Return the direct children of a process, zombies included; none when it is gone."""
+    if not HAS_CHILDREN_FILES:
+        return scan_children(pid)
     children: set[int] = set()
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                children.update(map(int, file.read().split()))
+            with suppress(OSError):
+                children |= _read_children(pid, int(thread))
+    return children
+
+
+def scan_children(pid: int) -> set[int]:
+    """Return the same by looking at every process: for kernels and sandboxes without `children` files."""
+    children: set[int] = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+                children |= {int(name)} if int(fields[1]) == pid else set()
     return children
 
 
@@ -117,7 +131,11 @@ def end_all_below() -> Collection[int]:
 def _list_own_children() -> set[int]:
     """Return the children of this process: its main thread starts them all, and is given the orphans."""
     me = os.getpid()
-    with open(f"/proc/{me}/task/{me}/children", "rb") as file:
+    return _read_children(me, me) if HAS_CHILDREN_FILES else scan_children(me)
+
+
+def _read_children(pid: int, thread: int) -> set[int]:
+    with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
         return set(map(int, file.read().split()))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from support.agent_process import REPLICA, AgentProcess, is_alive, read_pid
 from support.waiting import wait_for
+from watchbill_agent.process_group import list_children
 from watchbill_coordination.core.messages import Accepted, Cancel, Finished
 from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.results import ResultCopied, copy_result
@@ -127,6 +128,15 @@ def test_a_daemon_that_hides_beside_others_ends_with_the_last_of_them(tmp_path: 
         agent.expect(Finished, lambda message: message.task == "beside")
 
         assert not is_alive(read_pid(daemon))
+
+
+def test_zombies_do_not_pile_up_while_an_attempt_runs(agent: AgentProcess) -> None:
+    """Its orphans become the agent's children, and are collected when they end."""
+    orphan = "(setsid true &)"
+    agent.assign("t", {"shell": f"for i in $(seq 100); do {orphan}; done; touch made; exec sleep 1000"})
+    wait_for((agent.attempt_folder("t") / "made").exists, "a hundred orphans")
+
+    assert wait_for(lambda: len(list_children(agent.agent_pid)) == 1, "none but the program itself below the agent")
 
 
 def test_a_program_that_ignores_sigterm_is_killed_after_the_grace_period(agent: AgentProcess) -> None:
