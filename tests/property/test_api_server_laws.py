@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from watchbill_local.server.admission import Write
 from watchbill_local.server.cluster import Cluster
+from watchbill_local.server.deletion import DeleteOptions
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.lists import parse_selection, select
-from watchbill_local.server.objects import DeleteOptions
 from watchbill_local.server.registry import CONFIG_MAPS
 from watchbill_local.server.shapes import View
 from watchbill_local.server.targets import Form

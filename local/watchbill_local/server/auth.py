@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import base64
 import hmac
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watchbill_local.server.errors import ApiError
-from watchbill_local.server.private_files import write_private
 
 #: Paths that tell a prober whether the server lives; they say nothing else and need no token.
 FREE_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
@@ -86,6 +86,15 @@ def write_kubeconfig(path: str, *, url: str, token: str, authority: str) -> None
     """Write the kubeconfig of a running server, atomically and with mode 0600. Raises OSError."""
     encoded = base64.b64encode(authority.encode()).decode()
     write_private(path, KUBECONFIG.format(url=url, token=token, authority=encoded))
+
+
+def write_private(path: str, text: str) -> None:
+    """Put `text` at `path` in one step, readable by its owner alone. Raises OSError."""
+    beside = f"{path}.{os.getpid()}.new"
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as new:
+        new.write(text)
+    os.replace(beside, path)
 
 
 def _name_of(host: str) -> str:

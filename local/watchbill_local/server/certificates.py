@@ -14,7 +14,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
-from watchbill_local.server.private_files import write_private
+from watchbill_local.server.auth import write_private
 
 #: A certificate lives as long as anybody will keep a data directory.
 LIFETIME = timedelta(days=3650)

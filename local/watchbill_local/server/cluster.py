@@ -6,14 +6,13 @@ takes up what an earlier process left undone. Nothing here talks HTTP, so tests 
 
 from __future__ import annotations
 
-from watchbill_local.server.definitions import Definitions
 from watchbill_local.server.discovery import Discovery
 from watchbill_local.server.garbage import Collector
 from watchbill_local.server.journal import Journal
 from watchbill_local.server.kinds import build_kinds
 from watchbill_local.server.lists import Lists
 from watchbill_local.server.objects import Objects
-from watchbill_local.server.registry import Registry
+from watchbill_local.server.registry import Definitions, Registry
 from watchbill_local.server.store import HISTORY_CHANGES, Store
 from watchbill_local.server.watch import Watches
 

@@ -22,8 +22,9 @@ from collections.abc import Callable
 
 from watchbill_local.server.admission import Write
 from watchbill_local.server.crds import CRD_FINALIZER
+from watchbill_local.server.deletion import DeleteOptions
 from watchbill_local.server.errors import ApiError
-from watchbill_local.server.objects import DeleteOptions, Objects
+from watchbill_local.server.objects import Objects
 from watchbill_local.server.registry import CONFIG_MAPS, DEFINITIONS, EVENTS, NAMESPACES, SERVICE_ACCOUNTS
 from watchbill_local.server.store import Change, Entry, Ident, Key
 from watchbill_local.server.times import parse_time

@@ -14,7 +14,6 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 from watchbill_local.server.admission import (
@@ -28,9 +27,9 @@ from watchbill_local.server.admission import (
     raises_generation,
 )
 from watchbill_local.server.crds import CRD_FINALIZER
-from watchbill_local.server.errors import Cause, already_exists, bad_request, conflict, forbidden, invalid, not_found
+from watchbill_local.server.deletion import DeleteOptions, check_preconditions, decide_grace
+from watchbill_local.server.errors import Cause, already_exists, forbidden, invalid, not_found
 from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Registry
-from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Entry, Ident, Store
 from watchbill_local.server.times import now_iso
 from watchbill_local.server.values import Obj, copy_value, dig
@@ -41,17 +40,6 @@ _ISO = "%Y-%m-%dT%H:%M:%SZ"
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _LONGEST_BASE = 63 - _SUFFIX_LENGTH
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteOptions:
-    """How an object is deleted."""
-
-    uid: str | None = None  #: precondition
-    version: str | None = None  #: precondition: resource version
-    grace_seconds: int | None = None  #: for pods; None means what the pod's spec says
-    orphan: bool = False  #: leave the dependants without their owner
-    dry_run: bool = False
 
 
 class Objects:
@@ -123,7 +111,7 @@ class Objects:
     def delete(self, write: Write, options: DeleteOptions) -> tuple[Entry, bool]:
         """Delete an object, or begin to. Return its last or present state, and whether it is gone."""
         entry = self.get(write)
-        _check_preconditions(write, entry.obj["metadata"], options)
+        check_preconditions(write, entry.obj["metadata"], options)
         if write.resource.key == NAMESPACES and write.name in KEPT_NAMESPACES:
             raise forbidden(write.resource, write.name, "this namespace may not be deleted")
         if options.dry_run:
@@ -231,48 +219,3 @@ class Objects:
                 write.name,
                 f'error looking up service account {write.namespace}/{account}: serviceaccount "{account}" not found',
             )
-
-
-def decide_grace(resource: Resource, obj: Obj, asked: int | None) -> int:
-    """Return for how many seconds a deletion waits for the node: 0 for all but pods that a node may be running."""
-    if asked is not None and asked < 0:
-        raise bad_request(f"gracePeriodSeconds must not be negative, got {asked}")
-    if resource.key != PODS or not dig(obj, "spec", "nodeName"):
-        return 0
-    if dig(obj, "status", "phase") in ("Succeeded", "Failed"):
-        return 0
-    return int(dig(obj, "spec", "terminationGracePeriodSeconds", default=30)) if asked is None else asked
-
-
-def parse_delete_options(body: Any, query: Any) -> DeleteOptions:
-    """Return the DeleteOptions of a request: its body, overridden by its query. Raises a 400."""
-    options = body if isinstance(body, dict) else {}
-    preconditions = options.get("preconditions") or {}
-    policy = query.get("propagationPolicy") or options.get("propagationPolicy")
-    if policy not in (None, "", "Background", "Foreground", "Orphan"):
-        raise bad_request(f'invalid propagationPolicy "{policy}"')
-    grace = query.get("gracePeriodSeconds", options.get("gracePeriodSeconds"))
-    try:
-        seconds = None if grace is None else int(grace)
-    except (TypeError, ValueError):
-        raise bad_request(f'invalid gracePeriodSeconds "{grace}"') from None
-    return DeleteOptions(
-        uid=preconditions.get("uid"),
-        version=preconditions.get("resourceVersion"),
-        grace_seconds=seconds,
-        orphan=policy == "Orphan" or bool(options.get("orphanDependents")),
-        dry_run=bool(query.get("dryRun") or options.get("dryRun")),
-    )
-
-
-def _check_preconditions(write: Write, metadata: Obj, options: DeleteOptions) -> None:
-    """Refuse to delete another object, or another state, than the client meant."""
-    if options.uid and options.uid != metadata["uid"]:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
-        raise conflict(write.resource, write.name, why)
-    if options.version and options.version != metadata["resourceVersion"]:
-        why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.version}, "
-            f"ResourceVersion in object meta: {metadata['resourceVersion']}"
-        )
-        raise conflict(write.resource, write.name, why)

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from watchbill_local.server.api import Api
-from watchbill_local.server.auth import LOOPBACK_NAMES, Fence, load_token, write_kubeconfig
+from watchbill_local.server.auth import LOOPBACK_NAMES, Fence, load_token, write_kubeconfig, write_private
 from watchbill_local.server.certificates import load_context, load_serving_pem, parse_authority
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.exchange import make_request
 from watchbill_local.server.journal import DamagedJournalError
-from watchbill_local.server.private_files import write_private
 from watchbill_local.server.store import HISTORY_CHANGES
 
 #: Seconds that open requests have to end when the server stops.

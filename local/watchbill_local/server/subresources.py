@@ -14,10 +14,10 @@ import orjson
 from aiohttp import web
 
 from watchbill_local.server.cluster import Cluster
+from watchbill_local.server.deletion import parse_delete_options
 from watchbill_local.server.errors import ApiError, Cause, bad_request, conflict, invalid, method_not_allowed
 from watchbill_local.server.exchange import answer, answer_success, content_type_of, read_body
 from watchbill_local.server.jsonpath import split_simple_path
-from watchbill_local.server.objects import parse_delete_options
 from watchbill_local.server.registry import NODES
 from watchbill_local.server.resource import Scale
 from watchbill_local.server.shapes import show_object

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from watchbill_local.server.admission import Write
 from watchbill_local.server.cluster import Cluster
+from watchbill_local.server.deletion import parse_delete_options
 from watchbill_local.server.errors import (
     ApiError,
     bad_request,
@@ -23,7 +24,6 @@ from watchbill_local.server.errors import (
 )
 from watchbill_local.server.exchange import answer, answer_success, content_type_of, read_body
 from watchbill_local.server.lists import parse_selection, select
-from watchbill_local.server.objects import parse_delete_options
 from watchbill_local.server.patch import apply_json_patch, apply_merge_patch
 from watchbill_local.server.registry import PODS
 from watchbill_local.server.resource import Resource
