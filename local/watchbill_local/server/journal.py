@@ -51,8 +51,9 @@ class DamagedJournalError(Exception):
 class Journal:
     """An append-only file of records. Without a path it keeps nothing, which suits tests."""
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, compact_floor: int = COMPACT_FLOOR) -> None:
         self._path = path
+        self._compact_floor = compact_floor
         self._fd: int | None = None
         self._size = 0
         self._appended = 0
@@ -88,7 +89,7 @@ class Journal:
 
     def is_mostly_garbage(self, stored: int) -> bool:
         """Whether so much was appended since the last snapshot of `stored` objects that rewriting pays."""
-        return self._fd is not None and self._appended > COMPACT_RATIO * stored + COMPACT_FLOOR
+        return self._fd is not None and self._appended > COMPACT_RATIO * stored + self._compact_floor
 
     def compact(self, version: int, snapshot: Iterable[Record]) -> None:
         """Replace the file by a snapshot, atomically; `version` is the counter's present value."""

@@ -156,19 +156,6 @@ def test_the_kubeconfig_of_the_last_run_still_works(own_server: ApiServer) -> No
     assert own_server.kubeconfig.read_text() == before
 
 
-def test_a_compacted_journal_holds_the_same(own_server: ApiServer) -> None:
-    """Thousands of changes of one object become one line, and nothing is lost by it."""
-    own_server.create(CONFIG_MAPS, config_map("one"))
-    for number in range(5200):
-        own_server.patch(f"{CONFIG_MAPS}/one", {"data": {"n": str(number)}})
-    before = own_server.get("/api/v1/configmaps")
-    assert (own_server.data / "journal").read_bytes().count(b"\n") < 1000
-
-    restart(own_server)
-
-    assert own_server.get("/api/v1/configmaps") == before
-
-
 def test_a_deletion_that_was_under_way_is_finished_after_a_restart(own_server: ApiServer) -> None:
     """A namespace that waited for a finalizer goes when the finalizer does, though the process is another."""
     own_server.create("/api/v1/namespaces", {"metadata": {"name": "going"}})
