@@ -3,7 +3,7 @@
 Owns the order "decide, append, sync, look at the fence, then act". Invariants: nothing else changes the state, and
 nothing acts on what is not committed. On a quick volume staging and committing happen in one go, so that whatever other
 tasks of this process read is durable; on a slow or full one they run meanwhile, and `settled` tells them that the state
-is ahead of the disk. Never does I/O of its own but the commit and the projections: the `Actions` do.
+is ahead of the disk. Never does I/O of its own but the commit: the `Actions` do.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from watchbill_coordination.storage.faults import VolumeFull
 
 from watchbill_operator.health import Health
 from watchbill_operator.mail import Mail
+from watchbill_operator.projecting import ProjectionWriter
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,6 @@ BATCH = 512  #: commands of one commit; more wait for the next one
 FULL_PAUSE_SECONDS = 1.0  #: between two tries to commit on a full volume
 SLOW_SECONDS = 0.001  #: a commit that usually takes longer is worth the hand-over to a thread, 0.2 ms
 IDLE_BEAT_SECONDS = 5.0  #: the longest sleep, so that /healthz can tell idle from stuck
-PROJECTION_SECONDS = 1.0  #: registry and locks are at most so old
-QUEUE_SECONDS = 5.0  #: the queue, which holds every task, and the project state
-PROJECTION_SHARE = 20  #: and take at most one part in so many of our time
 
 
 class Actions(Protocol):
@@ -88,9 +86,7 @@ class Loop:
         self._health = health
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._usual_seconds = 0.0  #: of a commit, smoothed
-        self._projected_seq = 0
-        self._project_at = 0.0
-        self._queue_at = 0.0
+        self._projections = ProjectionWriter(coordinator, inbox.wake.set)
         inbox.settled.set()
 
     async def run(self) -> None:
@@ -99,14 +95,14 @@ class Loop:
         Raises:
             StorageFault: the log cannot be used any more by this process.
         """
-        while True:
-            await self._turn()
-            self._health.beat()
-            self._project()
-            if not self._inbox.commands and not self._inbox.agents:
+        try:
+            while True:
+                await self._turn()
+                self._health.beat()
+                self._projections.start_due()
                 await self._sleep()
-            else:
-                await asyncio.sleep(0)
+        finally:
+            await self._projections.finish()
 
     async def _turn(self) -> None:
         """Decide what waits, commit it, act on it."""
@@ -154,28 +150,14 @@ class Loop:
 
     async def _sleep(self) -> None:
         """Wait for a wish or for the next thing that falls due."""
+        if self._inbox.commands or self._inbox.agents:
+            await asyncio.sleep(0)
+            return
         due = self._coordinator.next_due()
-        seconds = IDLE_BEAT_SECONDS
+        seconds = self._projections.seconds_left(IDLE_BEAT_SECONDS)
         if due is not None:
             seconds = min(seconds, max(0.0, due - time.time()))
-        if self._projected_seq != self._coordinator.state.seq:
-            seconds = min(seconds, max(0.0, self._project_at - time.monotonic()))
         try:
             await asyncio.wait_for(self._inbox.wake.wait(), seconds)
         except TimeoutError:
             return
-
-    def _project(self) -> None:
-        """Write the projections when they are due: not for every event, and never for most of the time."""
-        now, seq = time.monotonic(), self._coordinator.state.seq
-        if self._projected_seq == seq or now < self._project_at:
-            return
-        with_queue = now >= self._queue_at
-        try:
-            self._coordinator.write_projections(with_queue=with_queue)
-        except OSError as error:
-            logger.warning("the projections are old: %s", error)
-        if with_queue:
-            self._projected_seq, self._queue_at = seq, now + QUEUE_SECONDS
-        took = time.monotonic() - now
-        self._project_at = now + max(PROJECTION_SECONDS, took * PROJECTION_SHARE)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from watchbill_coordination.codec.canonical import Unencodable
@@ -46,6 +46,14 @@ class Committed:
     agents: frozenset[AgentName] = frozenset()
     replicas: frozenset[ReplicaName] = frozenset()
     times: CommitTimes = field(default_factory=CommitTimes)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The state at a watermark, for projections alone: its indexes are not copied."""
+
+    state: State
+    watermark: Watermark
 
 
 class Coordinator:
@@ -146,16 +154,39 @@ class Coordinator:
         and not on a full volume.
 
         The caller sets the cadence: the registry at most every second, the queue (`with_queue`) every 5 s.
-        Raises Fenced, so that a deposed one does not write over its successor's files; OSError, which does not harm
-        the log.
+        Raises as `write_frozen` does.
+        """
+        frozen = self.freeze()
+        return frozen is not None and self.write_frozen(frozen, with_queue=with_queue)
+
+    def freeze(self) -> Frozen | None:
+        """Copy the committed state for `write_frozen`; None while events are staged.
+
+        Its members are frozen values, so that this costs its dictionaries alone.
         """
         if self._log.pending:
-            return False
-        check_fence(self._log.layout, self._log.epoch)
+            return None
         if not self.has_reserve:
             self.has_reserve = make_reserve(self._log.layout)
+        state = replace(
+            self.state,
+            agents=dict(self.state.agents),
+            replicas=dict(self.state.replicas),
+            tasks=dict(self.state.tasks),
+            locks=dict(self.state.locks),
+            context=dict(self.state.context),
+        )
+        return Frozen(state, self._watermark())
+
+    def write_frozen(self, frozen: Frozen, *, with_queue: bool = True) -> bool:
+        """Write the files of a copy; whether it was possible: not on a full volume.
+
+        It may run in another thread beside `stage` and `commit`, but never beside itself or `close`. Raises Fenced, so
+        that a deposed one does not write over its successor's files; OSError, which does not harm the log.
+        """
+        check_fence(self._log.layout, self._log.epoch)
         try:
-            self._projector.write(self.state, self._watermark(), with_queue=with_queue)
+            self._projector.write(frozen.state, frozen.watermark, with_queue=with_queue)
         except OSError as error:
             if error.errno not in FULL:
                 raise
