@@ -100,6 +100,14 @@ class CoreMachine(RuleBasedStateMachine):
         if uid is not None:
             self.do(remove(uid))
 
+    @rule(data=st.data())
+    def see_a_former_task_late(self, data: st.DataObject) -> None:
+        """A watch shows an object that is gone."""
+        former = sorted(set(self.specs) - set(self.objects.values()))
+        if former:
+            uid = data.draw(st.sampled_from(former))
+            self.do(submit(uid, name=uid[0], generation=self.generation[uid], **self.specs[uid]))
+
     @rule(replica=REPLICAS, slots=st.integers(1, 3))
     def start_process(self, replica: str, slots: int) -> None:
         """A new life of a replica begins, whatever became of the former one."""
@@ -157,7 +165,9 @@ class CoreMachine(RuleBasedStateMachine):
         known = self.ledger.state.agents.get(AgentName(pool))
         generation = 1 if known is None else known.generation + 1
         spec = {"role": pool, "replicas": replicas, "suspend": suspend, "tasksPerReplica": slots}
-        self.do(declare(pool, uid=known.uid if known else "", generation=generation, **spec))
+        self.made += 1
+        uid = f"{pool}{self.made}" if known is None or known.removed else known.uid
+        self.do(declare(pool, uid=uid, generation=generation, **spec))
 
     @rule(pool=POOLS, really=SELDOM)
     def remove_pool(self, pool: str, really: bool) -> None:

@@ -46,13 +46,13 @@ def decide_declare(command: DeclareAgent, state: State, now: float) -> list[Even
     declared = AgentDeclared(
         agent=command.agent, uid=command.uid, generation=command.generation, spec=build_agent_record(spec)
     )
+    if command.uid in state.deleted:
+        return Rejected("Removed")
     known = state.agents.get(command.agent)
     if known is None:
         return [declared]
     if known.uid != command.uid:
         return [declared] if known.removed else [*build_removal(state, known, now), declared]
-    if known.removed:
-        return Rejected("Removed")
     if command.generation < known.generation:
         return Rejected("OutdatedGeneration")
     return [] if (known.spec, known.generation) == (spec, command.generation) else [declared]

@@ -68,6 +68,7 @@ def on_agent_declared(state: State, event: AgentDeclared, recorded: Recorded) ->
 
 def on_agent_removed(state: State, event: AgentRemoved, recorded: Recorded) -> None:
     """The pool takes nothing more and is forgotten with its last replica."""
+    remember(state.deleted, event.uid)
     known = state.agents.get(event.agent)
     if known is not None and known.uid == event.uid:
         put_agent(state, known, recorded, removed=True)

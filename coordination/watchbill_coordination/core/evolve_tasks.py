@@ -174,6 +174,7 @@ def on_cancel_requested(state: State, event: TaskCancelRequested, recorded: Reco
 
 def on_deleted(state: State, event: TaskDeleted, recorded: Recorded) -> None:
     """The task is gone; what still runs of it is being stopped."""
+    remember(state.deleted, event.task)
     task = state.tasks.get(event.task)
     if task is not None:
         if task.phase is Phase.RUNNING:

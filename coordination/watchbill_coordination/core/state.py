@@ -167,5 +167,6 @@ class State:
     tokens: int = 0  #: fencing tokens given so far
     opened_at: float = 0.0  #: when the writer of this epoch began; what elapsed without a writer is nobody's fault
     settled: dict[str, None] = field(default_factory=dict)  #: the newest messages that are answered for good
+    deleted: dict[str, None] = field(default_factory=dict)  #: the newest uids of objects that are gone
     ended: dict[str, None] = field(default_factory=dict)  #: the newest incarnations that were lost or released
     index: Index = field(default_factory=Index, compare=False, repr=False)

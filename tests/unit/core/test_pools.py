@@ -225,6 +225,15 @@ def test_an_agent_made_again_under_its_name_is_another_one() -> None:
     assert names(ledger.do(declare(uid="another"))) == ["AgentRemoved", "ReplicaDraining", "AgentDeclared"]
 
 
+def test_a_late_sight_of_a_removed_agent_does_not_bring_it_back() -> None:
+    """A uid never comes again."""
+    ledger = Ledger()
+    ledger.do(declare())
+    ledger.do(remove_pool())
+
+    assert ledger.decide(declare()) == Rejected("Removed")
+
+
 def test_a_suspended_agent_takes_nothing_new() -> None:
     """What runs goes on."""
     ledger = start_pool("blue-0")

@@ -192,6 +192,24 @@ def test_a_name_seen_under_another_uid_tells_that_the_former_object_is_gone() ->
     assert names(ledger.do(submit("new", name="same"))) == ["TaskDeleted", "TaskSubmitted", "TaskQueued"]
 
 
+def test_a_late_sight_of_a_deleted_task_does_not_bring_it_back() -> None:
+    """A uid never comes again."""
+    ledger = Ledger()
+    ledger.do(submit("t"))
+    ledger.do(remove("t"))
+
+    assert ledger.decide(submit("t")) == Rejected("Deleted")
+
+
+def test_a_late_sight_of_a_former_task_does_no_harm_to_its_namesake() -> None:
+    """Handlers may be called in any order."""
+    ledger = Ledger()
+    ledger.do(submit("old", name="same"))
+    ledger.do(submit("new", name="same"))
+
+    assert ledger.decide(submit("old", name="same")) == Rejected("Deleted")
+
+
 def test_a_late_sight_of_a_deleted_task_that_is_being_stopped_is_rejected() -> None:
     """It must not begin again while its former attempt holds a slot."""
     ledger = run_task()
