@@ -40,8 +40,9 @@ class ProcessNode:
         self._pods: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, Json] = {}  #: pods that could not be bound yet
-        self._scheduler_asked = datetime.min.replace(tzinfo=UTC)
-        self._scheduler_found = False
+        self._looked = datetime.min.replace(tzinfo=UTC)
+        self._has_scheduler = False
+        self._node: Json = {}  #: the Node object as it was when we last looked
         self._addresses = _pod_addresses(shared.cookie)
         self._cleaned = False
 
@@ -126,10 +127,10 @@ class ProcessNode:
         target = {"apiVersion": "v1", "kind": "Node", "name": self._shared.settings.name}
         self._waiting[meta["uid"]] = item
         try:
-            if await self._has_scheduler():
+            await self._look_around()
+            if self._has_scheduler:
                 return
-            node = await self._shared.api.get(f"/api/v1/nodes/{self._shared.settings.name}")
-            labels, cordoned = node["metadata"].get("labels") or {}, bool(node["spec"].get("unschedulable"))
+            labels, cordoned = self._node["metadata"].get("labels") or {}, bool(self._node["spec"].get("unschedulable"))
             running = sum(1 for worker in self._pods.values() if not worker.is_over)
             why = decide_binding(item, labels, running=running, cordoned=cordoned)
             if why:
@@ -154,16 +155,17 @@ class ProcessNode:
         condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
         await self._shared.api.patch(f"{path}/status", {"status": {"phase": "Pending", "conditions": [condition]}})
 
-    async def _has_scheduler(self) -> bool:
-        """Whether a real scheduler holds its lease, so that binding is not ours to do."""
+    async def _look_around(self) -> None:
+        """Learn, at most every RETRY_SECONDS, whether a real scheduler is there, and our labels and cordon."""
         now = datetime.now(UTC)
-        if now >= self._scheduler_asked + timedelta(seconds=RETRY_SECONDS):
-            self._scheduler_asked = now
-            lease = await self._shared.api.find(SCHEDULER_LEASE)
-            renewed = ((lease or {}).get("spec") or {}).get("renewTime")
-            age = now - datetime.fromisoformat(renewed) if renewed else timedelta.max
-            self._scheduler_found = age < timedelta(seconds=SCHEDULER_LEASE_SECONDS)
-        return self._scheduler_found
+        if now < self._looked + timedelta(seconds=RETRY_SECONDS):
+            return
+        lease = await self._shared.api.find(SCHEDULER_LEASE)
+        renewed = ((lease or {}).get("spec") or {}).get("renewTime")
+        age = now - datetime.fromisoformat(renewed) if renewed else timedelta.max
+        self._has_scheduler = age < timedelta(seconds=SCHEDULER_LEASE_SECONDS)
+        self._node = await self._shared.api.get(f"/api/v1/nodes/{self._shared.settings.name}")
+        self._looked = now
 
     async def _retry_waiting(self) -> None:
         """Look again, now and then, at pods that had no place: one may have ended, or the node been uncordoned."""
