@@ -15,6 +15,7 @@ from support.logs import (
     read_active,
     write_log,
 )
+from watchbill_coordination.core.events import LogTruncated
 from watchbill_coordination.storage.faults import AcknowledgedLost, LogCorrupt, StorageFault
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
@@ -53,7 +54,7 @@ def test_a_log_torn_at_any_byte_keeps_what_was_acknowledged(torn: tuple[Path, by
 
         assert list_seqs(root)[: len(acknowledged)] == acknowledged, length
         assert sealed.read_bytes() == content[:length], length
-        tails = [r.event for r in read_log(layout) if type(r.event).__name__ == "LogTruncated"]
+        tails = [r.event for r in read_log(layout) if isinstance(r.event, LogTruncated)]
         assert [tail.length for tail in tails] == ([length - end] if length > end else []), length
         for path in layout.quarantine.glob("*"):
             assert path.read_bytes() == content[end:length]
