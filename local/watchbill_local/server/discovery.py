@@ -9,8 +9,8 @@ server validate.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import orjson
 
@@ -32,6 +32,7 @@ VERSION = {
     "platform": "linux/amd64",
 }
 
+_AGGREGATED = re.compile(r"g=apidiscovery\.k8s\.io;v=(v2beta1|v2)\b")
 _OPENAPI_V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _OPENAPI_V2_EMPTY = b"\x0a\x032.0"
 
@@ -57,84 +58,52 @@ class Discovery:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._revision = -1
-        self._documents: dict[tuple[str, str], Document] = {}
-        self._groups: dict[str, dict[str, list[Resource]]] = {}
+        self._documents: dict[str, bytes] = {}
 
     def find(self, path: str, accept: str) -> Document | None:
         """Return the document at `path` in the form asked for, or None where there is none."""
         if self._revision != self._registry.revision:
             self._revision = self._registry.revision
-            self._documents.clear()
-            self._groups = _group(self._registry.served())
-        place = (path.strip("/"), accept)
-        if place not in self._documents:
-            document = self._build(*place)
-            if document is None or len(self._documents) > 500:
-                return document
-            self._documents[place] = document
-        return self._documents[place]
+            built = build_documents(self._registry.served())
+            self._documents = {place: orjson.dumps(document) for place, document in built.items()}
+        place = path.strip("/")
+        form = _AGGREGATED.search(accept)
+        if form is not None and place in ("api", "apis"):
+            kind = f"{JSON};g=apidiscovery.k8s.io;v={form[1]};as=APIGroupDiscoveryList"
+            return Document(kind, self._documents[f"{place} {form[1]}"])
+        if place == "openapi/v2" and "protobuf" in accept and "json" not in accept and "*/*" not in accept:
+            return Document(_OPENAPI_V2_TYPE, _OPENAPI_V2_EMPTY)
+        body = self._documents.get(place)
+        return None if body is None else Document(JSON, body)
 
-    def _build(self, path: str, accept: str) -> Document | None:
-        aggregated = re.search(r"g=apidiscovery\.k8s\.io;v=(v2beta1|v2)\b", accept)
-        if path in ("api", "apis") and aggregated:
-            kind = f"{JSON};g=apidiscovery.k8s.io;v={aggregated[1]};as=APIGroupDiscoveryList"
-            return Document(kind, orjson.dumps(self._build_aggregated(path == "api", aggregated[1])))
-        if path == "openapi/v2":
-            return _build_openapi(accept)
-        body = self._build_legacy(path)
-        return None if body is None else Document(JSON, orjson.dumps(body))
 
-    def _build_legacy(self, path: str) -> Obj | None:
-        fixed: dict[str, Callable[[], Obj]] = {
-            "": self._build_paths,
-            "version": lambda: VERSION,
-            "api": lambda: {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
-            "apis": self._build_groups,
-        }
-        if path in fixed:
-            return fixed[path]()
-        first, *rest = path.split("/")
-        if first == "apis" and len(rest) == 1 and rest[0] in self._groups and rest[0]:
-            return {"kind": "APIGroup", "apiVersion": "v1", **self._build_group(rest[0])}
-        group, version = ("", rest[0]) if first == "api" and len(rest) == 1 else ("/", "")
-        if first == "apis" and len(rest) == 2:
-            group, version = rest
-        resources = self._groups.get(group, {}).get(version)
-        if resources is None:
-            return None
-        return {
-            "kind": "APIResourceList",
-            "apiVersion": "v1",
-            "groupVersion": f"{group}/{version}" if group else version,
-            "resources": [entry for resource in resources for entry in _list_resource(resource)],
-        }
-
-    def _build_paths(self) -> Obj:
-        groups = [f"/apis/{group}" for group in self._groups if group]
-        return {"paths": ["/api", "/api/v1", "/apis", *groups, "/healthz", "/livez", "/readyz", "/version"]}
-
-    def _build_groups(self) -> Obj:
-        groups = [self._build_group(group) for group in self._groups if group]
-        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
-
-    def _build_group(self, group: str) -> Obj:
-        versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in self._groups[group]]
-        return {"name": group, "versions": versions, "preferredVersion": versions[0]}
-
-    def _build_aggregated(self, core: bool, version: str) -> Obj:
-        items = [
-            {
-                "metadata": {"name": group} if group else {},
-                "versions": [
-                    {"version": name, "freshness": "Current", "resources": [_aggregate(entry) for entry in resources]}
-                    for name, resources in versions.items()
-                ],
+def build_documents(resources: Iterable[Resource]) -> dict[str, Obj]:
+    """Return every document by its path; the aggregated ones by path, space and version."""
+    groups = _group(resources)
+    listed = [_build_group(group, versions) for group, versions in groups.items() if group]
+    documents: dict[str, Obj] = {
+        "version": VERSION,
+        "openapi/v2": {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1"}, "paths": {}},
+        "api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
+        "apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed},
+        **{f"apis/{group['name']}": {"kind": "APIGroup", "apiVersion": "v1", **group} for group in listed},
+    }
+    for group, versions in groups.items():
+        for version, served in versions.items():
+            name = f"{group}/{version}" if group else version
+            entries = [entry for resource in served for entry in _list_resource(resource)]
+            documents[f"apis/{name}" if group else f"api/{name}"] = {
+                "kind": "APIResourceList",
+                "apiVersion": "v1",
+                "groupVersion": name,
+                "resources": entries,
             }
-            for group, versions in self._groups.items()
-            if (group == "") is core
-        ]
-        head = {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {}}
-        return {**head, "items": items}
+    for form in ("v2", "v2beta1"):
+        head = {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{form}", "metadata": {}}
+        aggregated = {group: _aggregate_group(group, versions) for group, versions in groups.items()}
+        documents[f"api {form}"] = {**head, "items": [aggregated.pop("")]}
+        documents[f"apis {form}"] = {**head, "items": list(aggregated.values())}
+    return {"": {"paths": [f"/{path}" for path in documents if " " not in path]}, **documents}
 
 
 def _group(resources: Iterable[Resource]) -> dict[str, dict[str, list[Resource]]]:
@@ -151,65 +120,59 @@ def _group(resources: Iterable[Resource]) -> dict[str, dict[str, list[Resource]]
     }
 
 
-def _names_of(resource: Resource) -> Obj:
-    """Return the optional names of a resource, which stand alike in both forms."""
-    names: Obj = {"verbs": list(resource.verbs)}
-    if resource.short_names:
-        names["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        names["categories"] = list(resource.categories)
-    return names
+def _build_group(group: str, versions: Iterable[str]) -> Obj:
+    """Return what APIGroupList and APIGroup say of a group."""
+    named = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
+    return {"name": group, "versions": named, "preferredVersion": named[0]}
 
 
-def _list_resource(resource: Resource) -> list[Obj]:
-    """Return the entries of a resource and its subresources in an APIResourceList."""
-    common: Obj = {"namespaced": resource.namespaced}
-    entries: list[Obj] = [
-        {
-            "name": resource.plural,
-            "singularName": resource.singular or resource.kind.lower(),
-            "kind": resource.kind,
-            **common,
-            **_names_of(resource),
-        }
+def _aggregate_group(group: str, versions: dict[str, list[Resource]]) -> Obj:
+    """Return all of a group in the aggregated form."""
+    told = [
+        {"version": version, "freshness": "Current", "resources": [_aggregate(resource) for resource in resources]}
+        for version, resources in versions.items()
     ]
-    for name in sorted(resource.subresources):
-        group, version, kind = _SUBRESOURCE_KINDS.get(name, ("", "", resource.kind))
-        entry: Obj = {"name": f"{resource.plural}/{name}", "singularName": "", "kind": kind, **common}
-        entry["verbs"] = _SUBRESOURCE_VERBS.get(name, _UPDATED)
-        if version:
-            entry["group"], entry["version"] = group, version
-        entries.append(entry)
-    return entries
+    return {"metadata": {"name": group} if group else {}, "versions": told}
 
 
 def _aggregate(resource: Resource) -> Obj:
     """Return the entry of a resource in the aggregated form."""
+    own = (resource.group, resource.version, resource.kind)
     entry: Obj = {
         "resource": resource.plural,
-        "responseKind": _kind_of(resource.group, resource.version, resource.kind),
+        "responseKind": _kind_of(*own),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular or resource.kind.lower(),
-        **_names_of(resource),
+        "verbs": list(resource.verbs),
+        "shortNames": list(resource.short_names),
+        "categories": list(resource.categories),
+        "subresources": [
+            {
+                "subresource": name,
+                "responseKind": _kind_of(*_SUBRESOURCE_KINDS.get(name, own)),
+                "verbs": _SUBRESOURCE_VERBS.get(name, _UPDATED),
+            }
+            for name in sorted(resource.subresources)
+        ],
     }
-    own = (resource.group, resource.version, resource.kind)
-    subresources: list[dict[str, Any]] = [
-        {
-            "subresource": name,
-            "responseKind": _kind_of(*_SUBRESOURCE_KINDS.get(name, own)),
-            "verbs": _SUBRESOURCE_VERBS.get(name, _UPDATED),
-        }
-        for name in sorted(resource.subresources)
+    return {key: value for key, value in entry.items() if value != []}
+
+
+def _list_resource(resource: Resource) -> list[Obj]:
+    """Return the entries of a resource and its subresources in an APIResourceList."""
+    whole = _aggregate(resource)
+    common: Obj = {"namespaced": resource.namespaced}
+    names: Obj = {key: whole[key] for key in ("verbs", "shortNames", "categories") if key in whole}
+    entries: list[Obj] = [
+        {"name": resource.plural, "singularName": whole["singularResource"], "kind": resource.kind, **common, **names}
     ]
-    return {**entry, "subresources": subresources} if subresources else entry
+    for below in whole.get("subresources", ()):
+        kind = below["responseKind"]
+        other = {} if kind == whole["responseKind"] else {"group": kind["group"], "version": kind["version"]}
+        name = {"name": f"{resource.plural}/{below['subresource']}", "singularName": "", "kind": kind["kind"]}
+        entries.append({**name, **common, **other, "verbs": below["verbs"]})
+    return entries
 
 
 def _kind_of(group: str, version: str, kind: str) -> Obj:
     return {"group": group, "version": version, "kind": kind}
-
-
-def _build_openapi(accept: str) -> Document:
-    if "protobuf" in accept and "json" not in accept and "*/*" not in accept:
-        return Document(_OPENAPI_V2_TYPE, _OPENAPI_V2_EMPTY)
-    info = {"title": "Kubernetes", "version": VERSION["gitVersion"]}
-    return Document(JSON, orjson.dumps({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}}))

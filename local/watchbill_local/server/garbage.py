@@ -75,17 +75,18 @@ class Collector:
 
     def collect(self) -> None:
         """Work on the queue for one slice."""
-        end = time.perf_counter() + SLICE_SECONDS
-        while self._queue and time.perf_counter() < end:
-            step, ident = self._queue.popleft()
-            try:
-                step(ident)
-            except ApiError as refusal:
-                log.debug("garbage collection of %s: %s", ident, refusal)
-            except OSError:
-                log.exception("garbage collection of %s is put off until the next start", ident)
         self._is_scheduled = False
-        self._schedule()
+        end = time.perf_counter() + SLICE_SECONDS
+        try:
+            while self._queue and time.perf_counter() < end:
+                step, ident = self._queue.popleft()
+                step(ident)
+        except ApiError as refusal:
+            log.debug("garbage collection of %s: %s", ident, refusal)
+        except OSError:
+            log.exception("garbage collection of %s is put off until the next start", ident)
+        finally:
+            self._schedule()
 
     def _schedule(self) -> None:
         if self._queue and not self._is_scheduled:
