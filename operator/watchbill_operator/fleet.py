@@ -23,16 +23,9 @@ from watchbill_operator.api import PODS, Api, ApiError, ConflictError, GoneError
 from watchbill_operator.conditions import Finding
 from watchbill_operator.observations import Observation, Sightings, parse_observation
 from watchbill_operator.observed_pods import PodView, parse_pod
-from watchbill_operator.planning import (
-    CreatePod,
-    DeletePod,
-    Plan,
-    Surroundings,
-    build_name_taken,
-    plan_pods,
-    plan_removal,
-)
+from watchbill_operator.planning import Surroundings, build_name_taken, plan_pods, plan_removal
 from watchbill_operator.pod_backoff import PodFailures, evolve_failures, evolve_refused
+from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan
 from watchbill_operator.pods import AGENT_LABEL, PodSettings, build_pod, replica_name
 from watchbill_operator.workspaces import make_workspace
 

@@ -8,7 +8,7 @@ is made only when the log knows of no living replica of that name; after a plan 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -20,45 +20,13 @@ from watchbill_operator import pods
 from watchbill_operator.conditions import Finding
 from watchbill_operator.observed_pods import PodView
 from watchbill_operator.pod_backoff import NAME_TAKEN, PodFailures
+from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan, merge_plans
 from watchbill_operator.pod_template import check_pod_template
 from watchbill_operator.pods import PodSettings
 
 SHORT_GRACE_SECONDS = 5  #: for a pod whose drain deadline has passed or whose agent does not answer
 REGISTER_SECONDS = 30.0  #: time that a container which was started again has to register
 CLOCK_SKEW_SECONDS = 15.0  #: by which the clocks of two machines may differ
-
-
-@dataclass(frozen=True, slots=True)
-class CreatePod:
-    """Make the workspace of that replica, then its pod."""
-
-    ordinal: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeletePod:
-    """Delete the pod of that name and uid, and no other. `grace_seconds` None: the pod's own grace period."""
-
-    name: str
-    uid: str
-    reason: str
-    grace_seconds: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """All that is to be done now. Commands are decided and committed before anything else is acted on."""
-
-    creates: tuple[CreatePod, ...] = ()
-    deletes: tuple[DeletePod, ...] = ()
-    commands: tuple[Command, ...] = ()
-    findings: tuple[Finding, ...] = ()  #: what the Agent's status should tell
-    next_due: float | None = None  #: when to plan again, even if nothing is observed
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to be done."""
-        return not (self.creates or self.deletes or self.commands)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +45,12 @@ def plan_pods(agent: Mapping[str, Any], around: Surroundings, now: float) -> Pla
     refused = check_pod_template(agent["spec"].get("podTemplate"), around.settings.claim)
     template = "" if refused else pods.build_template_hash(agent, around.settings)
     pool = _Pool(name, uid, parse_agent_spec(agent["spec"]).wanted, template, around, now)
-    return _merge_plans([*_plan_wanted(pool), *_plan_unwanted(pool), _plan_rollout(pool)])
+    return merge_plans([*_plan_wanted(pool), *_plan_unwanted(pool), _plan_rollout(pool)])
 
 
 def plan_removal(name: AgentName, uid: str, around: Surroundings, now: float) -> Plan:
     """What is to be done for an Agent that is gone: its pods go as their replicas have drained."""
-    return _merge_plans(_plan_unwanted(_Pool(name, uid, 0, "", around, now)))
+    return merge_plans(_plan_unwanted(_Pool(name, uid, 0, "", around, now)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +238,3 @@ def _lose(replica: ReplicaState, reason: str, message: str) -> LoseReplica:
 
 def _plan_delete(pod: PodView, reason: str, grace_seconds: int | None = None) -> Plan:
     return Plan(deletes=(DeletePod(name=pod.name, uid=pod.uid, reason=reason, grace_seconds=grace_seconds),))
-
-
-def _merge_plans(plans: Iterable[Plan]) -> Plan:
-    parts = list(plans)
-    return Plan(
-        creates=tuple(item for part in parts for item in part.creates),
-        deletes=tuple(item for part in parts for item in part.deletes),
-        commands=tuple(item for part in parts for item in part.commands),
-        findings=tuple(item for part in parts for item in part.findings),
-        next_due=min((part.next_due for part in parts if part.next_due is not None), default=None),
-    )

@@ -12,7 +12,8 @@ from support.operator_cases import a_pod, an_agent, surroundings
 from watchbill_coordination.core.commands import DrainReplica, LoseReplica, ReleaseReplica
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_operator.observed_pods import PodView
-from watchbill_operator.planning import Plan, is_living, plan_pods
+from watchbill_operator.planning import is_living, plan_pods
+from watchbill_operator.pod_plan import Plan
 
 SIZE = 4
 ORDINALS = st.integers(0, SIZE - 1)

@@ -11,16 +11,9 @@ from watchbill_coordination.core.commands import DrainReplica, LoseReplica, Remo
 from watchbill_coordination.core.specs import AgentName, ReplicaName
 from watchbill_operator.conditions import Finding
 from watchbill_operator.observed_pods import PodView
-from watchbill_operator.planning import (
-    CreatePod,
-    DeletePod,
-    Plan,
-    Surroundings,
-    build_name_taken,
-    plan_pods,
-    plan_removal,
-)
+from watchbill_operator.planning import Surroundings, build_name_taken, plan_pods, plan_removal
 from watchbill_operator.pod_backoff import PodFailures, evolve_failures, evolve_refused
+from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan
 from watchbill_operator.pods import PodSettings
 
 BLUE = AgentName("blue")
