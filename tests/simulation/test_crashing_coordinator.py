@@ -43,19 +43,23 @@ def _invent(chance: random.Random) -> Command:
 
 def _live(root: Path, chance: random.Random, acknowledged: list[Recorded]) -> None:
     """One life: open, do things, die somewhere. What a commit returned is acknowledged."""
-    coordinator: Coordinator | None = None
+    opened: list[Coordinator] = []
     try:
         with dying_at(chance.randrange(400)):
-            coordinator = open_coordinator(root)
-            for turn in range(TURNS):
-                coordinator.stage([_invent(chance) for _ in range(chance.randrange(3))], NOW + len(acknowledged) + turn)
-                acknowledged += coordinator.commit().records
-                if chance.random() < 0.2:
-                    coordinator.write_projections()
-            coordinator.close()
+            opened.append(open_coordinator(root))
+            _work(opened[0], chance, acknowledged)
+            opened[0].close()
     except Died:
-        if coordinator is not None:
+        for coordinator in opened:
             coordinator.abandon()
+
+
+def _work(coordinator: Coordinator, chance: random.Random, acknowledged: list[Recorded]) -> None:
+    for turn in range(TURNS):
+        coordinator.stage([_invent(chance) for _ in range(chance.randrange(3))], NOW + len(acknowledged) + turn)
+        acknowledged += coordinator.commit().records
+        if chance.random() < 0.2:
+            coordinator.write_projections()
 
 
 @pytest.mark.parametrize("seed", range(12))
