@@ -92,23 +92,22 @@ class Journal:
         return self._fd is not None and self._appended > COMPACT_RATIO * stored + self._compact_floor
 
     def compact(self, version: int, snapshot: Iterable[Record]) -> None:
-        """Replace the file by a snapshot, atomically; `version` is the counter's present value."""
+        """Replace the file by a snapshot, atomically; `version` is the counter's present value.
+
+        Where the disk does not take the snapshot, the old file stays in force and the next try is put off.
+        """
         if self._path is None or self._fd is None:
             return
+        self._appended = 0
         beside = self._path + ".new"
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            _write_all(fd, format_record(Record("version", ("", ""), "", "", version, b"")))
-            for record in snapshot:
-                _write_all(fd, format_record(record))
-            os.fsync(fd)
-            size = os.fstat(fd).st_size
-        finally:
-            os.close(fd)
+            fd = _write_snapshot(beside, version, snapshot)
+        except OSError:
+            log.exception("the journal could not be compacted; it goes on growing")
+            return
         os.replace(beside, self._path)
         os.close(self._fd)
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._size, self._appended = size, 0
+        self._fd, self._size = fd, os.fstat(fd).st_size
 
     def close(self) -> None:
         """Close the file; later appends are dropped."""
@@ -146,6 +145,20 @@ def _read_records(path: str) -> Iterator[tuple[Record, int]]:
             if record is None:
                 raise DamagedJournalError(f"{path} is damaged in line {number}; mend the line, or move the file away")
             yield record, len(line)
+
+
+def _write_snapshot(path: str, version: int, snapshot: Iterable[Record]) -> int:
+    """Write and sync a whole journal; return its descriptor, open for appending. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(fd, format_record(Record("version", ("", ""), "", "", version, b"")))
+        for record in snapshot:
+            _write_all(fd, format_record(record))
+        os.fsync(fd)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -76,3 +76,17 @@ def test_a_new_snapshot_that_was_not_finished_is_ignored(path: Path) -> None:
     store = Store(Journal(str(path)))
 
     assert store.load() == 1
+
+
+def test_a_compaction_that_the_disk_does_not_take_changes_nothing(tmp_path: Path) -> None:
+    """The changes are kept in the old file; here a directory is in the way of the new one."""
+    path = tmp_path / "journal"
+    path.with_name("journal.new").mkdir()
+    store = Store(Journal(str(path), compact_floor=20))
+    store.load()
+
+    write_much(store, 100)
+    store.close()
+
+    again = Store(Journal(str(path)))
+    assert (again.load(), again.version) == (1, 103)
