@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MAX_BACKOFF_SECONDS = 300.0
 MAX_REFUSED_SECONDS = 15.0
 BACKOFF_RESET_SECONDS = 600.0  #: a container that ran this long starts its back-off anew
+OUTPUT_SECONDS = 5.0  #: how long a pipe may stay open after the container's end, held by a stranger
 MESSAGE_BYTES = 4096  #: of a termination message
 START_ERROR_CODE = 128
 REFUSALS = (ConfigurationMissing, SpecRefused, ImageUnknown, ApiError, OSError, ValueError, *UNREACHABLE)
@@ -57,13 +58,12 @@ class ContainerWorker:
         """Start, and start again by the pod's restartPolicy. True when the container has ended well for good."""
         policy = self._pod.item["spec"].get("restartPolicy", "Always")
         while self.state.exit_code is None and not self._pod.stopping.is_set():
+            began = asyncio.get_running_loop().time()
             try:
-                launch = await self._pod.plan_launch(self.state)
+                ended = await self._run_once(await self._pod.plan_launch(self.state))
             except REFUSALS as refusal:
                 await self._wait_refused(refusal)
                 continue
-            began = asyncio.get_running_loop().time()
-            ended = await self._run_once(launch)
             if asyncio.get_running_loop().time() - began > BACKOFF_RESET_SECONDS:
                 self._backoff, self._crashes = 0.0, 0
             again = decide_restart(policy, ended["exitCode"], is_init=self.state.is_init)
@@ -102,12 +102,14 @@ class ContainerWorker:
             process.kill()
         else:
             self._show_running(started_at)
-            self._watch_probes(process)
+            self._spawn(self._probe(process))
             code = await self._until_end(process)
         await process.ended
         if process.was_lost:
             await asyncio.to_thread(kill_leftovers, launch.environment[COOKIE])
-        await asyncio.wait(pumps)
+        _, open_pumps = await asyncio.wait(pumps, timeout=OUTPUT_SECONDS)
+        for pump in open_pumps:
+            pump.cancel()
         writer.close()
         self._forget()
         if launch.cgroup:
@@ -148,9 +150,6 @@ class ContainerWorker:
         if hook:
             await self._execute(hook["command"])  # ends with the container at the latest
         process.signal(signal.SIGTERM)
-
-    def _watch_probes(self, process: ContainerProcess) -> None:
-        self._spawn(self._probe(process))
 
     async def _probe(self, process: ContainerProcess) -> None:
         spec = self.state.spec

@@ -146,9 +146,19 @@ class PodWorker:
             if container.state.is_init and not await container.run():
                 break
         else:
-            await asyncio.gather(*(c.run() for c in self.containers if not c.state.is_init))
+            await self._run_together([c for c in self.containers if not c.state.is_init])
         if timer:
             timer.cancel()
+
+    async def _run_together(self, containers: list[ContainerWorker]) -> None:
+        """Run the main containers; an error of the node in one of them ends the others before it is raised."""
+        runs = [asyncio.create_task(container.run()) for container in containers]
+        ended, running = await asyncio.wait(runs, return_when=asyncio.FIRST_EXCEPTION)
+        if running:
+            self.stop(0.0)
+            await asyncio.wait(running)
+        for run in ended:
+            run.result()
 
     def _expire(self) -> None:
         text = "Pod was active on the node longer than the specified deadline"
@@ -185,7 +195,7 @@ class PodWorker:
         settings, level = self.shared.settings, self.shared.level
         home = self.home / "containers" / container.name
         pod = {**self.item, "status": {"podIP": self.address, "hostIP": settings.address, "podIPs": self.address}}
-        base = base_environment(pod, home="/root" if level is Level.NAMESPACES else str(Path.home()))
+        base = base_environment(pod, home=str(Path.home()) if level is Level.PROCESSES else "/")
         environment = await build_environment(container.spec, pod, base, self._lookup)
         argv = build_argv(container.spec, settings.images, environment)
         mounts = plan_mounts(container.spec, self._volumes, environment)
