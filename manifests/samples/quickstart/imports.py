@@ -24,6 +24,11 @@ for name, module in tree.python_trees(tree.argument()):
 edges = sum(len(targets) for targets in graph.values())
 most = imported.most_common(1)
 tree.write(
-    {"statements": statements, "edges": edges, "most_imported": dict(sorted(imported.items(), key=lambda i: (-i[1], i[0]))[:10]), "graph": graph},
+    {
+        "statements": statements,
+        "edges": edges,
+        "most_imported": dict(sorted(imported.items(), key=lambda i: (-i[1], i[0]))[:10]),
+        "graph": graph,
+    },
     f"{statements} import statements, {edges} edges" + (f"; most imported: {most[0][0]}" if most else ""),
 )

@@ -23,6 +23,10 @@ for name, module in tree.python_trees(root):
         if node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")):
             broad.append(f"{name}:{node.lineno}")
 tree.write(
-    {"markers": len(marked), "broad_excepts": len(broad), "where": {"markers": marked[:50], "broad_excepts": sorted(broad)[:50]}},
+    {
+        "markers": len(marked),
+        "broad_excepts": len(broad),
+        "where": {"markers": marked[:50], "broad_excepts": sorted(broad)[:50]},
+    },
     f"{len(marked)} lines with TODO, FIXME or XXX; {len(broad)} broad excepts",
 )

@@ -64,14 +64,11 @@ def end_of_function(tokens: list[tokenize.TokenInfo], index: int) -> int:
         item = tokens[position]
         depth += (item.type == token.INDENT) - (item.type == token.DEDENT)
         indented = indented or item.type == token.INDENT
+        is_one_liner = item.type == token.NEWLINE and not indented and not _opens_block(tokens, position)
+        if is_one_liner or (indented and depth <= 0):
+            return last
         if item.type not in QUIET:
-            if indented and depth <= 0:
-                return last
             last = item.end[0]
-        elif item.type == token.DEDENT and indented and depth <= 0:
-            return last
-        elif item.type == token.NEWLINE and not indented and not _opens_block(tokens, position):
-            return last
     return last
 
 
@@ -133,18 +130,23 @@ def count(root: str) -> dict[str, dict[str, int]]:
     return {"inventory": size, "functions": functions, "imports": imports, "markers": marks, "duplicates": repeated}
 
 
+def claims() -> Iterator[tuple[str, str, str, int]]:
+    """Report, part, member and value of every figure in the reports."""
+    for name, folder in json.loads(os.environ["WATCHBILL_DEPENDENCIES"]).items():
+        claimed = json.loads((pathlib.Path(folder) / "figures.json").read_text())
+        for part, figures in claimed.items():
+            yield from ((name, part, member, value) for member, value in figures.items())
+
+
 def main() -> int:
     """Compare, say what differs, and fail if anything does."""
     again = count(sys.argv[1])
     checked, wrong = 0, []
-    for name, folder in json.loads(os.environ["WATCHBILL_DEPENDENCIES"]).items():
-        claimed = json.loads((pathlib.Path(folder) / "figures.json").read_text())
-        for part, figures in claimed.items():
-            for member, value in figures.items():
-                mine = again[part].get(member)
-                checked += mine is not None
-                if mine is not None and mine != value:
-                    wrong.append(f"{name}: {part}.{member} is {value} in the report and {mine} by this count")
+    for name, part, member, value in claims():
+        mine = again[part].get(member)
+        checked += mine is not None
+        if mine is not None and mine != value:
+            wrong.append(f"{name}: {part}.{member} is {value} in the report and {mine} by this count")
     if wrong or not checked:
         print("\n".join(wrong) or "the reports hold no figure to check", file=sys.stderr)
         return 1
