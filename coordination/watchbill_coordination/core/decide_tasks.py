@@ -16,7 +16,7 @@ from watchbill_coordination.core.events import (
     TaskDeleted,
     TaskSubmitted,
 )
-from watchbill_coordination.core.specs import TaskSpec, TaskUid, parse_task_spec
+from watchbill_coordination.core.specs import TaskSpec, parse_task_spec
 from watchbill_coordination.core.state import Phase, State, TaskState
 
 
@@ -26,7 +26,7 @@ def decide_submit(command: SubmitTask, state: State) -> list[Event] | Rejected:
     task = state.tasks.get(command.task)
     if task is not None:
         return decide_change(command, task, spec)
-    if command.task in state.deleted or is_being_stopped(state, command.task):
+    if command.task in state.deleted:
         return Rejected("Deleted")
     events: list[Event] = []
     namesake = state.names.get(command.name)
@@ -58,11 +58,6 @@ def decide_change(command: SubmitTask, task: TaskState, spec: TaskSpec) -> list[
 def decide_remove(command: RemoveTask, state: State) -> list[Event]:
     """The Task object is gone."""
     return [TaskDeleted(task=command.task)] if command.task in state.tasks else []
-
-
-def is_being_stopped(state: State, uid: TaskUid) -> bool:
-    """Whether a slot still holds an attempt of that uid: then the object is a late sight of a deleted one."""
-    return any(uid in replica.attempts for replica in state.replicas.values())
 
 
 def describe(task: TaskState) -> str:

@@ -67,7 +67,7 @@ def is_task_timer(state: State, timer: Timer, task: TaskState | None) -> bool:
         return False
     if timer.kind == "expiry":
         return task.phase.is_terminal
-    return task.phase is Phase.PENDING and task.not_before == timer.at and bool(follow_up(state, task, timer.at))
+    return task.phase is Phase.PENDING and bool(follow_up(state, task, timer.at))
 
 
 def find_attempt(state: State, timer: Timer) -> tuple[ReplicaState | None, Attempt | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.deciding import Ledger, declare, names, register, start_pool, submit
+from support.deciding import Ledger, declare, finish, names, register, start_pool, submit
 from watchbill_coordination.core.commands import LoseReplica
 from watchbill_coordination.core.events import LevelChanged
 from watchbill_coordination.core.levels import read_signal
@@ -150,3 +150,14 @@ def test_a_level_holds_no_task_while_a_slot_would_stay_idle() -> None:
     ledger.wait(20)
 
     assert "TaskDispatched" in names(ledger.do(submit("t", priority=0)))
+
+
+def test_a_level_that_is_about_to_change_has_one_timer() -> None:
+    """However many tasks come and go meanwhile."""
+    ledger = start_four()
+    lose(ledger, "blue-3")
+    for number in range(20):
+        ledger.do(submit(f"t{number}"))
+        ledger.do(finish(f"t{number}"))
+
+    assert [timer.kind for timer in ledger.state.index.timers.items].count("level") == 1

@@ -298,3 +298,15 @@ def test_a_writer_set_aside_by_a_reader_of_another_pool_stops_later_readers() ->
     ledger.do(finish("a"))
 
     assert is_running(ledger, "late") == [False]
+
+
+def test_a_writer_that_moves_on_to_its_second_lock_stops_later_readers_there() -> None:
+    """Its claim moves with it."""
+    ledger = start_two_pools()
+    fill(ledger, first={"type": "write", "locks": shared("y")}, holder={"locks": exclusive("x")}, b={})
+    fill(ledger, writer={"priority": 1000, "locks": exclusive("x", "y")})
+    fill(ledger, late={"type": "pattern", "locks": shared("y")})
+
+    ledger.do(finish("holder"))
+
+    assert is_running(ledger, "first", "writer", "late") == [True, False, False]
