@@ -23,7 +23,7 @@ import aiohttp
 
 from watchbill_local.node.api import UNREACHABLE, ApiClient, ApiError, load_cluster
 from watchbill_local.node.events import EventRecorder
-from watchbill_local.node.isolation import DEFAULT_IMAGES, SpecRefused, choose_level
+from watchbill_local.node.isolation import DEFAULT_IMAGES, SpecRefused, choose_level, remove_links
 from watchbill_local.node.launch import Level
 from watchbill_local.node.leftovers import kill_leftovers
 from watchbill_local.node.process_node import ProcessNode
@@ -94,6 +94,7 @@ async def run_node(settings: Settings) -> None:
         await probing.close()
         launcher.close()
         kill_leftovers(cookie)
+        remove_links()
 
 
 def main(arguments: list[str] | None = None) -> int:

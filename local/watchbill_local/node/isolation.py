@@ -143,6 +143,17 @@ def rewrite_launch(launch: Launch, home: Path) -> Launch:
     return replace(launch, argv=argv, environment=environment, directory=directory, identity=None, root=None)
 
 
+_links: set[str] = set()  #: what plain_path made, to be removed when no container can use it any more
+
+
+def remove_links() -> None:
+    """Remove the links that `plain_path` made."""
+    for link in _links:
+        with contextlib.suppress(OSError):
+            os.unlink(link)
+    _links.clear()
+
+
 def plain_path(path: str) -> str:
     """A name for `path` that a shell takes as one word: itself, or a symbolic link to it in the temporary directory.
 
@@ -155,6 +166,7 @@ def plain_path(path: str) -> str:
         os.symlink(path, link)
     if os.readlink(link) != path or os.lstat(link).st_uid != os.getuid():
         raise OSError(f"{link} is not the link that this node made: remove it")
+    _links.add(link)
     return link
 
 

@@ -136,3 +136,15 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def test_a_stopped_node_leaves_no_links_in_the_temporary_directory(tmp_path: Path) -> None:
+    """Plain names for paths with spaces exist while the node runs, and go with it."""
+    home = tmp_path / "with space"
+    home.mkdir()
+    with open_lab(home, "--isolation", "processes") as lab:
+        mounts = [{"name": "v", "mountPath": "/v"}]
+        volumes = [{"name": "v", "emptyDir": {}}]
+        said = lab.output("sh", "-c", "echo /v", container={"volumeMounts": mounts}, volumes=volumes).strip()
+        assert os.path.islink(said)
+    assert not os.path.lexists(said)
