@@ -99,7 +99,8 @@ class CommitActions:
     def act(self, committed: Committed, mail: list[Mail]) -> None:
         """Do what follows from this commit and from having taken this mail."""
         state = self._coordinator.state
-        self.deliver(committed.replicas | self._mailroom.taken(mail))
+        self.deliver(committed.replicas)
+        self._mailroom.acknowledge(mail, ep=self._coordinator.epoch, seq=self._coordinator.committed_seq)
         if not committed.records:
             return
         for uid in committed.tasks:

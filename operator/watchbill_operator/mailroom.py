@@ -31,6 +31,8 @@ from watchbill_operator.mail import Mail, parse_message
 logger = logging.getLogger(__name__)
 
 COPIES = 8  #: results copied at once
+ACK_SECONDS = 0.25  #: acknowledgements are put off so long, to be told together: nobody waits for them
+ACK_NAMES = 1000  #: in one acknowledgement
 SAFETY_POLL_SECONDS = 2.0  #: all outboxes are listed so often, whatever inotify says
 BUSY_POLL_SECONDS = 0.02  #: on a volume that other hosts write to
 IDLE_POLL_SECONDS = 1.0
@@ -48,6 +50,7 @@ class _Lane:
     sorting: asyncio.Task[None] | None = None
     delivered: set[str] = field(default_factory=set)  #: keys of pending messages that were written in this life
     to_acknowledge: list[str] = field(default_factory=list)
+    acknowledging: asyncio.TimerHandle | None = None
 
 
 class Mailroom:
@@ -80,6 +83,8 @@ class Mailroom:
     def close(self, replica: ReplicaName) -> None:
         """The replica is gone for good."""
         lane = self._lanes.pop(replica, None)
+        if lane and lane.acknowledging:
+            lane.acknowledging.cancel()
         if lane and lane.watch and self._inotify:
             self._watched.pop(lane.watch, None)
             try:
@@ -88,7 +93,7 @@ class Mailroom:
                 logger.debug("the outbox was removed before its watch", extra={"agent": replica})
 
     def deliver(self, replica: ReplicaName, pending: Iterable[Outgoing], *, ep: int, seq: int) -> None:
-        """Write what this replica must have in its inbox now and has not had yet, then what was taken from it."""
+        """Write what this replica must have in its inbox now and has not had yet."""
         lane = self._lanes.get(replica)
         if lane is None:
             return
@@ -97,9 +102,6 @@ class Mailroom:
         for key, message in wanted.items():
             if key not in lane.delivered and self._write(lane, key, message, (ep, seq)):
                 lane.delivered.add(key)
-        if names := tuple(lane.to_acknowledge):
-            lane.to_acknowledge.clear()
-            self._write(lane, f"ack/{names[-1]}", Ack(names=names, seq=seq), (ep, seq))
 
     def clean(self, replica: ReplicaName, tasks: tuple[TaskUid, ...], *, ep: int, seq: int) -> None:
         """Tell an agent that the work of these tasks is no longer needed."""
@@ -110,14 +112,16 @@ class Mailroom:
         """The replicas that have a folder of work of this task."""
         return [name for name in self._lanes if os.path.lexists(self._layout.workspace(name) / "work" / task)]
 
-    def taken(self, mail: Iterable[Mail]) -> set[ReplicaName]:
-        """These files are committed: they are acknowledged with the next delivery to the replicas returned."""
-        replicas = set()
+    def acknowledge(self, mail: Iterable[Mail], *, ep: int, seq: int) -> None:
+        """These files are committed: tell their senders soon."""
         for item in mail:
-            if lane := self._lanes.get(item.replica):
-                lane.to_acknowledge.append(item.file)
-                replicas.add(item.replica)
-        return replicas
+            lane = self._lanes.get(item.replica)
+            if lane is None or not item.file:
+                continue
+            lane.to_acknowledge.append(item.file)
+            if lane.acknowledging is None:
+                loop = asyncio.get_running_loop()
+                lane.acknowledging = loop.call_later(ACK_SECONDS, self._acknowledge, lane, (ep, seq))
 
     async def run(self) -> None:
         """Read outboxes until cancelled."""
@@ -131,6 +135,13 @@ class Mailroom:
         self._copiers.shutdown(wait=False, cancel_futures=True)
         if self._inotify:
             self._inotify.close()
+
+    def _acknowledge(self, lane: _Lane, place: tuple[int, int]) -> None:
+        lane.acknowledging = None
+        names, lane.to_acknowledge = tuple(lane.to_acknowledge), []
+        for start in range(0, len(names), ACK_NAMES):
+            part = names[start : start + ACK_NAMES]
+            self._write(lane, f"ack/{part[0]}", Ack(names=part, seq=place[1]), place)
 
     def _watch(self, lane: _Lane) -> None:
         if self._inotify is None:

@@ -8,6 +8,7 @@ log is closed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -42,6 +43,7 @@ EX_REPLACED = 75  #: another operator leads: restart as a follower
 EX_CONFIG = 78  #: something that a person has to mend
 
 KOPF_STOP_SECONDS = 1.0
+GC_THRESHOLD = 10_000  #: new objects before a look at the young ones
 
 
 class OtherLogError(Exception):
@@ -142,6 +144,9 @@ class Process:
         """Run the leader and kopf until one of them ends."""
         running = asyncio.create_task(leader.run(), name="leader")
         watching = asyncio.create_task(self._watch(leader), name="kopf")
+        # What the start made lives as long as this process; later collections need not look at it, nor come so often.
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
         logger.info("leading", extra={"epoch": epoch})
         self._health.waiting_for = ""
         self._tell("leading", epoch=epoch)
