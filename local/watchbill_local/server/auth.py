@@ -10,6 +10,7 @@ Invariant: token and kubeconfig are never readable by anybody else, not even for
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import os
 import secrets
@@ -91,7 +92,10 @@ def write_kubeconfig(path: str, *, url: str, token: str, authority: str) -> None
 def write_private(path: str, text: str) -> None:
     """Put `text` at `path` in one step, readable by its owner alone. Raises OSError."""
     beside = f"{path}.{os.getpid()}.new"
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    # exclusively: in a folder like /tmp somebody else may have put a file or a link of theirs there
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as new:
         new.write(text)
     os.replace(beside, path)

@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import os
 import ssl
+import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -63,8 +64,7 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         )
     async with contextlib.AsyncExitStack() as stack:
         try:
-            os.makedirs(settings.data, mode=0o700, exist_ok=True)
-            stack.callback(os.close, _lock(settings.data))
+            stack.callback(os.close, _take_directory(settings.data))
             token = load_token(os.path.join(settings.data, "token"))
             pem_path = os.path.join(settings.data, "serving.pem")
             pem = load_serving_pem(pem_path)
@@ -95,8 +95,15 @@ async def serve(settings: Settings) -> AsyncIterator[Running]:
         yield Running(url, token, loaded)
 
 
-def _lock(directory: str) -> int:
-    """Lock a data directory for as long as the returned descriptor is open. Raises CannotServeError and OSError."""
+def _take_directory(directory: str) -> int:
+    """Make and lock a data directory; it is ours while the returned descriptor is open.
+
+    Raises CannotServeError where somebody else could have put a token there, and OSError.
+    """
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    found = os.stat(directory)
+    if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+        raise CannotServeError(f"the data directory {directory} belongs to, or is open to, other users; name another")
     descriptor = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from support.api_server import ApiServer, config_map, pod, widget, widget_definition
 from support.waiting import wait_for
+from watchbill_local.server.auth import write_kubeconfig
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
@@ -208,6 +209,28 @@ def test_an_address_of_the_network_is_refused(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert "not a loopback address" in done.stderr
+
+
+def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    """Somebody could have put a token there that they know."""
+    tmp_path.chmod(0o777)
+
+    done = run_server("--data", str(tmp_path), "--kubeconfig", str(tmp_path / "kc"))
+
+    assert done.returncode == 2
+    assert "open to" in done.stderr
+
+
+def test_a_link_where_the_kubeconfig_is_written_is_not_followed(tmp_path: Path) -> None:
+    """The token never goes into a file that somebody else has prepared."""
+    trap, target = tmp_path / f"kubeconfig.{os.getpid()}.new", tmp_path / "theirs"
+    target.write_text("theirs")
+    trap.symlink_to(target)
+
+    write_kubeconfig(str(tmp_path / "kubeconfig"), url="https://127.0.0.1:1", token="secret", authority="")
+
+    assert target.read_text() == "theirs"
+    assert "secret" in (tmp_path / "kubeconfig").read_text()
 
 
 def test_nobody_else_can_read_what_the_server_keeps(own_server: ApiServer) -> None:
