@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cel
-
 from watchbill_local.server.causes import ROOT
+from watchbill_local.server.cel_engine import cel
 from watchbill_local.server.cel_functions import pick_functions
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.schema_validate import MISSING, correlate_items

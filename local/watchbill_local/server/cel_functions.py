@@ -13,9 +13,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlparse
 
-import cel
-from cel import stdlib
-
+from watchbill_local.server.cel_engine import cel, stdlib
 from watchbill_local.server.schema_formats import is_readable
 from watchbill_local.server.values import format_json
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 
-import cel
-
+from watchbill_local.server.cel_engine import cel
 from watchbill_local.server.cel_functions import FUNCTIONS
 from watchbill_local.server.schema_shape import PRESERVE
 from watchbill_local.server.values import Obj
