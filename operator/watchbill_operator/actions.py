@@ -73,7 +73,7 @@ class Announcer:
         except ConflictError:
             return  # written before a restart
         except ApiError as error:
-            logger.warning("Kubernetes Event was not written", extra={"error": str(error)})
+            logger.warning("a Kubernetes Event was not written: %s", error)
 
 
 class CommitActions:
@@ -127,9 +127,12 @@ class CommitActions:
             self._mailroom.deliver(name, pending, ep=self._coordinator.epoch, seq=seq)
 
     def plan(self, agents: set[AgentName]) -> None:
-        """Plan the pods of these Agents."""
+        """Plan the pods of these Agents, each for itself: one that cannot be planned does not stop the others."""
         for name in agents:
-            self._fleet.plan(name, self._coordinator.state, time.time())
+            try:
+                self._fleet.plan(name, self._coordinator.state, time.time())
+            except Exception:  # an object of a shape that nobody thought of must not stop the operator
+                logger.exception("the pods of Agent %s cannot be planned", name)
 
     def _agents_to_plan(self, committed: Committed) -> set[AgentName]:
         """Agents whose pods may have to change. A dispatch alone changes none, and there are many."""

@@ -168,7 +168,7 @@ class Election:
             try:
                 await self._renew()
             except ApiError as error:
-                logger.warning("the lease could not be renewed", extra={"error": str(error)})
+                logger.warning("the lease could not be renewed: %s", error)
                 if time.monotonic() - self._renewed > self._seconds * 2 / RENEWALS:
                     raise LeaseLostError("the lease could not be renewed in time") from error
 
@@ -177,7 +177,7 @@ class Election:
         try:
             await self._write("PUT", holder="")
         except ApiError as error:
-            logger.info("the lease was not given back", extra={"error": str(error)})
+            logger.info("the lease was not given back: %s", error)
 
     async def _renew(self) -> None:
         try:

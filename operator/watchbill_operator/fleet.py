@@ -187,14 +187,14 @@ class Fleet:
         body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": delete.uid}}
         if delete.grace_seconds is not None:
             body["gracePeriodSeconds"] = delete.grace_seconds
-        logger.info("pod is deleted", extra={"pod": delete.name, "reason": delete.reason})
+        logger.info("pod %s is deleted: %s", delete.name, delete.reason)
         try:
             await self._api.send(Request(method="DELETE", resource=PODS, name=delete.name, body=body))
             await self._look(delete.name)
         except (ConflictError, GoneError):
             await self._look(delete.name)
         except ApiError as error:
-            logger.warning("pod was not deleted", extra={"pod": delete.name, "error": str(error)})
+            logger.warning("pod %s was not deleted: %s", delete.name, error)
         self._later(name)
 
     async def _look(self, pod: str) -> PodView | None:
@@ -205,7 +205,7 @@ class Fleet:
             self.observed.pods.pop(pod, None)
             return None
         except ApiError as error:
-            logger.warning("pod was not read", extra={"pod": pod, "error": str(error)})
+            logger.warning("pod %s was not read: %s", pod, error)
             return None
         self._see(body)
         return parse_pod(body)

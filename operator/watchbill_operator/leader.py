@@ -155,6 +155,10 @@ class Leader:
         """Hand a Task over, unless it is only our own status that changed: most events of a busy system are that."""
         known = self._state.tasks.get(TaskUid(observation.uid))
         generation = observation.body["metadata"].get("generation", 1)
+        if observation.is_leaving:
+            target = Target(TASKS, observation.name, observation.uid)
+            self._patcher.queue.withdraw(target)
+            self._statuses.forget(target)
         if known is None or observation.is_leaving or known.generation != generation:
             for command in parse_task(observation):
                 self._inbox.submit(command)
@@ -166,7 +170,7 @@ class Leader:
             self._patcher.offer(Target(AGENTS, name, body["metadata"]["uid"]), Rank.POOL)
 
     def _report(self, name: AgentName, finding: Finding) -> None:
-        logger.warning("%s: %s", name, finding.message, extra={"agent": name, "reason": finding.reason})
+        logger.warning("Agent %s: %s: %s", name, finding.reason, finding.message)
         if body := self.fleet.observed.agents.get(name):
             self._announce(parse_subject("Agent", AGENTS.version, body), finding)
 

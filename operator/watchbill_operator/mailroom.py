@@ -74,7 +74,7 @@ class Mailroom:
         try:
             lane.writer.reset()
         except OSError as error:
-            logger.warning("a mailbox cannot be used", extra={"agent": replica, "error": str(error)})
+            logger.warning("the mailbox of %s cannot be used: %s", replica, error)
             return
         self._lanes[replica] = lane
         self._watch(lane)
@@ -90,7 +90,7 @@ class Mailroom:
             try:
                 self._inotify.rm_watch(lane.watch)
             except OSError:
-                logger.debug("the outbox was removed before its watch", extra={"agent": replica})
+                logger.debug("the outbox of %s was removed before its watch", replica)
 
     def deliver(self, replica: ReplicaName, pending: Iterable[Outgoing], *, ep: int, seq: int) -> None:
         """Write what this replica must have in its inbox now and has not had yet."""
@@ -151,7 +151,7 @@ class Mailroom:
             lane.watch = self._inotify.add_watch(outbox, Mask.MOVED_TO | Mask.ONLYDIR)
             self._watched[lane.watch] = lane.replica
         except OSError as error:
-            logger.warning("an outbox is polled, not watched", extra={"agent": lane.replica, "error": str(error)})
+            logger.warning("the outbox of %s is polled, not watched: %s", lane.replica, error)
 
     async def _follow(self, inotify: Inotify) -> None:
         """Read an outbox as soon as a file is renamed into it."""
@@ -193,7 +193,7 @@ class Mailroom:
             try:
                 commands = [await self._parse(lane.replica, message, item.name) for message in item.messages]
             except OSError as error:
-                logger.warning("a result waits", extra={"agent": lane.replica, "file": item.name, "error": str(error)})
+                logger.warning("a result of %s waits (%s): %s", lane.replica, item.name, error)
                 lane.reader.offer_again(item.name)
                 continue
             self._submit(Mail(lane.replica, item.name, tuple(command for command in commands if command)))
@@ -228,7 +228,7 @@ class Mailroom:
         try:
             lane.reader.quarantine(item.name)
         except OSError as error:
-            logger.warning("quarantine failed", extra={"agent": lane.replica, "file": item.name, "error": str(error)})
+            logger.warning("a bad message of %s could not be put aside: %s", lane.replica, error)
         rejection = RejectMessage(agent=lane.replica, file=item.name, reason=item.reason)
         self._submit(Mail(lane.replica, "", (rejection,)))
 
@@ -237,7 +237,7 @@ class Mailroom:
         try:
             lane.writer.deliver(key, message, *place)
         except OSError as error:
-            logger.warning("a message was not delivered", extra={"agent": lane.replica, "error": str(error)})
+            logger.warning("a message for %s was not delivered: %s", lane.replica, error)
             return False
         return True
 

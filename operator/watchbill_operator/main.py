@@ -147,7 +147,7 @@ class Process:
         # What the start made lives as long as this process; later collections need not look at it, nor come so often.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 20, 20)
-        logger.info("leading", extra={"epoch": epoch})
+        logger.info("leading in epoch %d", epoch)
         self._health.waiting_for = ""
         self._tell("leading", epoch=epoch)
         try:
@@ -184,7 +184,7 @@ class Process:
             told = f"has the log {found}" if found else "has no log"
             raise OtherLogError(
                 f"the volume {self._config.root} {told}, but this namespace was led from the log {lease.log_id}: "
-                "mount the right volume, or run `watchbill adopt --yes` to go on with this one"
+                "mount the right volume, or, to go on with this one, `kubectl delete lease watchbill-operator`"
             )
 
     def _wait(self, reason: str) -> None:

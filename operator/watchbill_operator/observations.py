@@ -8,9 +8,9 @@ line. `Sightings` remembers versions; everything else is pure.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from watchbill_coordination.core.commands import (
     Command,
@@ -19,7 +19,7 @@ from watchbill_coordination.core.commands import (
     RemoveTask,
     SubmitTask,
 )
-from watchbill_coordination.core.specs import AgentName, TaskUid
+from watchbill_coordination.core.specs import AgentName, TaskUid, parse_agent_spec, parse_task_spec
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def parse_observation(kind: str, body: Mapping[str, Any], *, deleted: bool = Fal
     metadata = body.get("metadata")
     if isinstance(metadata, Mapping) and metadata.get("name") and metadata.get("uid"):
         return Observation(kind, body, deleted)
-    logger.warning("an object without name or uid was left out", extra={"kind": kind})
+    logger.warning("a %s without name or uid was left out", kind)
     return None
 
 
@@ -100,8 +100,8 @@ def parse_agent(observation: Observation) -> list[Command]:
     if observation.is_leaving:
         return [RemoveAgent(agent=name, uid=observation.uid)]
     spec = observation.body.get("spec")
-    if not isinstance(spec, Mapping):
-        logger.error("an Agent without a spec was left out", extra={"agent": name})
+    if not _is_readable(spec, parse_agent_spec):
+        logger.error("Agent %s has a spec that cannot be read and is left out", name)
         return []
     return [DeclareAgent(agent=name, uid=observation.uid, generation=_generation(observation), spec=spec)]
 
@@ -112,10 +112,21 @@ def parse_task(observation: Observation) -> list[Command]:
     if observation.is_leaving:
         return [RemoveTask(task=uid)]
     spec = observation.body.get("spec")
-    if not isinstance(spec, Mapping):
-        logger.error("a Task without a spec was left out", extra={"task": observation.name})
+    if not _is_readable(spec, parse_task_spec):
+        logger.error("Task %s has a spec that cannot be read and is left out", observation.name)
         return []
     return [SubmitTask(task=uid, name=observation.name, spec=spec, generation=_generation(observation))]
+
+
+def _is_readable(spec: Any, parse: Callable[[Mapping[str, Any]], object]) -> TypeGuard[Mapping[str, Any]]:
+    """Whether the core can read it. The schema sees to that; what got past it must not stop the operator."""
+    if not isinstance(spec, Mapping):
+        return False
+    try:
+        parse(spec)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return False
+    return True
 
 
 def _generation(observation: Observation) -> int:

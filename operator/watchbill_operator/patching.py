@@ -182,10 +182,18 @@ class Patcher:
             target = self.queue.take(time.monotonic())
             if target is None:
                 return self.queue.next_due()
-            sending = asyncio.create_task(self._send(target, self._build(target)))
+            sending = asyncio.create_task(self._send(target, self._build_safely(target)))
             self._sending.add(sending)
             sending.add_done_callback(self._sent)
         return None
+
+    def _build_safely(self, target: Target) -> Mapping[str, Any] | None:
+        """The status, or None for an object that cannot be told of: it does not stop the others."""
+        try:
+            return self._build(target)
+        except Exception:  # an object of a shape that nobody thought of must not stop the operator
+            logger.exception("the status of %s cannot be built", target.name)
+            return None
 
     def _sent(self, sending: asyncio.Task[None]) -> None:
         self._sending.discard(sending)
@@ -201,11 +209,11 @@ class Patcher:
         except UnprocessableError as error:
             self._refused(target, error)
         except UnavailableError as error:
-            logger.warning("status patch put off", extra={"object": target.name, "error": str(error)})
+            logger.warning("the status of %s waits: %s", target.name, error)
             self.queue.under_way[target] = None
             self._retry(target)
         except ApiError:
-            logger.exception("status patch refused", extra={"object": target.name})
+            logger.exception("the status of %s was refused", target.name)
         finally:
             now = time.monotonic()
             if target.resource.plural == "agents":
@@ -217,7 +225,7 @@ class Patcher:
         if is_fence(str(error)):
             self._on_fence(str(error))
         else:
-            logger.error("status does not fit its schema", extra={"object": target.name, "error": str(error)})
+            logger.error("the status of %s does not fit its schema: %s", target.name, error)
 
     def _retry(self, target: Target) -> None:
         """Offer it again later: nothing else would before the next full reconcile."""

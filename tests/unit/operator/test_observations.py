@@ -88,8 +88,8 @@ def test_a_deleted_agent_is_removed() -> None:
     assert parse_agent(seen(kind="Agent", deleted=True)) == [RemoveAgent(agent="a", uid="u1")]
 
 
-@pytest.mark.parametrize("spec", [None, "text", ["list"]])
-def test_an_object_without_a_spec_yields_nothing(spec: Any) -> None:
+@pytest.mark.parametrize("spec", [None, "text", ["list"], {"priority": "high", "replicas": "many"}])
+def test_an_object_with_a_spec_that_cannot_be_read_yields_nothing(spec: Any) -> None:
     """The schema keeps it out; what comes nevertheless does no harm."""
     assert parse_task(seen(spec=spec)) == []
     assert parse_agent(seen(kind="Agent", spec=spec)) == []
