@@ -155,19 +155,23 @@ def remove_links() -> None:
 
 
 def plain_path(path: str) -> str:
-    """A name for `path` that a shell takes as one word: itself, or a symbolic link to it in the temporary directory.
+    """A name for `path` that a shell takes as one word: itself, or one through a link in the temporary directory.
 
+    The link stands for the deepest directory whose own name is no plain word, so one serves all that lies below it.
     Raises OSError if that link is there and leads elsewhere.
     """
-    if re.fullmatch(r"[\w./@%+=:,-]*", path):
+    parts = path.split("/")
+    odd = [number for number, part in enumerate(parts) if not re.fullmatch(r"[\w.@%+=:,-]*", part)]
+    if not odd:
         return path
-    link = f"{tempfile.gettempdir()}/watchbill-{os.getuid()}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
+    top = "/".join(parts[: odd[-1] + 1])
+    link = f"{tempfile.gettempdir()}/watchbill-{os.getuid()}-{hashlib.sha256(os.fsencode(top)).hexdigest()[:16]}"
     with contextlib.suppress(FileExistsError):
-        os.symlink(path, link)
-    if os.readlink(link) != path or os.lstat(link).st_uid != os.getuid():
+        os.symlink(top, link)
+    if os.readlink(link) != top or os.lstat(link).st_uid != os.getuid():
         raise OSError(f"{link} is not the link that this node made: remove it")
     _links.add(link)
-    return link
+    return "/".join((link, *parts[odd[-1] + 1 :]))
 
 
 async def choose_level(launcher: Launcher, wanted: str, scratch: Path) -> Level:
