@@ -6,7 +6,8 @@ Invariant: kopf writes nothing to the API: no finalizers, no annotations, no eve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,19 @@ from watchbill_operator.observations import Observation, parse_observation
 CONTEXT_LABEL = "watchbill.dev/shared-context"
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=watchbill"
 LIST_CHUNK = 500
+LAST_BACKOFF_SECONDS = 3.0
 IDLE_WORKER_SECONDS = 1.0  #: kopf keeps one asyncio task for each object that moved lately
 
 Observe = Callable[[Observation], None]
 Handler = Callable[..., Awaitable[None]]
+
+
+class EndlessBackoffs(Iterable[float]):
+    """Pauses between kopf's tries, in seconds, without an end: an API that is away for long is waited for."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.1, 0.2, 0.5, 1.0, 2.0)
+        yield from repeat(LAST_BACKOFF_SECONDS)
 
 
 class NoDiffs(kopf.DiffBaseStorage):
@@ -71,6 +81,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.label_selectors["v1", "configmaps"] = CONTEXT_LABEL
     settings.queueing.idle_timeout = IDLE_WORKER_SECONDS
     settings.queueing.exit_timeout = 0.2
+    settings.networking.error_backoffs = EndlessBackoffs()
     settings.process.ultimate_exiting_timeout = None
     settings.persistence.diffbase_storage = NoDiffs()
     return settings

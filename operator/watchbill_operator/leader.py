@@ -31,6 +31,7 @@ from watchbill_operator.patching import Patcher, Rank, Target
 from watchbill_operator.pods import PodSettings
 from watchbill_operator.reconcile import Known, Listing, build_known, load_listing, plan_removals
 from watchbill_operator.statuses import Statuses, rank_of, task_target
+from watchbill_operator.workspaces import list_workspaces
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Leader:
     async def start(self, listing: Listing) -> None:
         """Bring log and API together: what was listed, what is missing, what was pending when the last leader ended."""
         known = build_known(self._state)
-        for replica in list(self._state.replicas):
+        for replica in list_workspaces(self._coordinator.layout):
             self._mailroom.open(replica)
         for observation in listing.observations:
             self.observe(observation)
