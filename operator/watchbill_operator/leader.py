@@ -29,13 +29,12 @@ from watchbill_operator.notices import Subject, build_notice, parse_subject
 from watchbill_operator.observations import Observation, parse_agent, parse_task
 from watchbill_operator.patching import Patcher, Rank, Target
 from watchbill_operator.pods import PodSettings
-from watchbill_operator.reconcile import Known, Listing, build_known, load_listing, plan_removals
+from watchbill_operator.reconcile import build_known, load_listing, load_when_there, plan_removals
 from watchbill_operator.statuses import Statuses, rank_of, task_target
 from watchbill_operator.workspaces import list_workspaces
 
 logger = logging.getLogger(__name__)
 
-SLICE = 50  #: objects looked at before others get their turn
 SECOND_LISTING_SECONDS = 3.0
 RECONCILE_SHARE = 50  #: a reconcile takes at most one part in so many of our time
 
@@ -82,13 +81,12 @@ class Leader:
         elif observation.kind == "ConfigMap":
             self._contexts.see(observation)
 
-    async def start(self, listing: Listing) -> None:
-        """Bring log and API together: what was listed, what is missing, what was pending when the last leader ended."""
+    async def start(self) -> None:
+        """Bring log and API together: what is there, what is missing, what was pending when the last leader ended."""
         known = build_known(self._state)
         for replica in list_workspaces(self._coordinator.layout):
             self._mailroom.open(replica)
-        for observation in listing.observations:
-            self.observe(observation)
+        listing = await load_when_there(self._api, self._look, self._wait)
         for pod in self.fleet.observed.pods.values():  # one that never registered is not in the log yet
             if pod.agent:
                 self._mailroom.open(pod.replica)
@@ -99,7 +97,6 @@ class Leader:
                 self.fleet.observed.removed.setdefault(name, self._state.agents[name].uid)
             self._inbox.replan(name)
         self._actions.deliver(list(self._state.replicas))
-        await self._mend(listing)
         self._contexts.listed()
 
     async def run(self) -> None:
@@ -194,40 +191,33 @@ class Leader:
             known = build_known(self._state)
             gone = [*self.fleet.observed.tell_gone(), *self._contexts.tell_gone()]
             try:
-                listing = await load_listing(self._api)
+                listing = await load_listing(self._api, self._look)
             except ApiError as error:
                 logger.warning("reconcile put off: %s", error)
                 continue
-            listed = {observation.uid for observation in listing.observations}
             for observation in gone:
-                if observation.uid not in listed:
+                if observation.uid not in listing.uids:
                     self.observe(observation)
-            await self._compare(known, listing)
+            for command in plan_removals(known, listing):
+                self._inbox.submit(command)
+            for name in self._state.agents:
+                self._inbox.replan(name)
             pause = max(self._config.reconcile_seconds, (time.monotonic() - started) * RECONCILE_SHARE)
 
-    async def _compare(self, known: Known, listing: Listing) -> None:
-        """Take in a later LIST."""
-        for number, observation in enumerate(listing.observations):
-            self.observe(observation)
-            if number % SLICE == SLICE - 1:
-                await asyncio.sleep(0)
-        for command in plan_removals(known, listing):
-            self._inbox.submit(command)
-        for name in self._state.agents:
-            self._inbox.replan(name)
-        await self._mend(listing)
-
-    async def _mend(self, listing: Listing) -> None:
-        """Offer the objects whose status is not what the log says."""
-        for number, observation in enumerate(listing.of("Task")):
-            if number % SLICE == SLICE - 1:
-                await asyncio.sleep(0)
-                await self._inbox.settled.wait()
+    async def _look(self, observation: Observation) -> None:
+        """Take in an object of a LIST, and offer it if its status is not what the log says."""
+        await self._inbox.settled.wait()
+        self.observe(observation)
+        status = observation.body.get("status") or {}
+        if observation.kind == "Task":
             task = self._state.tasks.get(TaskUid(observation.uid))
-            target = Target(TASKS, observation.name, observation.uid)
-            if task is not None and self._statuses.differs(target, observation.body.get("status") or {}):
+            if task is not None and self._statuses.differs(task_target(task), status):
                 self._patcher.offer(task_target(task), rank_of(task))
-        for observation in listing.of("Agent"):
+        elif observation.kind == "Agent":
             target = Target(AGENTS, observation.name, observation.uid)
-            if self._statuses.differs(target, observation.body.get("status") or {}):
+            if self._statuses.differs(target, status):
                 self._patcher.offer(target, Rank.POOL)
+
+    def _wait(self, reason: str) -> None:
+        self._health.waiting_for = reason
+        self._health.beat()

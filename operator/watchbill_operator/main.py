@@ -32,7 +32,8 @@ from watchbill_operator.handlers import build_registry, build_settings
 from watchbill_operator.health import Health, HealthServer
 from watchbill_operator.leader import Leader
 from watchbill_operator.metrics import Metrics
-from watchbill_operator.reconcile import load_first_listing
+from watchbill_operator.observations import Observation
+from watchbill_operator.reconcile import load_when_there
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class Process:
 
     async def _lead(self, lease: LeaseView) -> None:
         """Claim the epoch, then do an operator's work until cancelled or until it fails."""
-        listing = await load_first_listing(self._api, self._wait)
+        listing = await load_when_there(self._api, _ignore, self._wait)  # for the epochs in it, before one is claimed
         self._check_log(lease)
         self._wait("reading the log")
         floor = max(lease.epoch, listing.highest_epoch)
@@ -127,7 +128,7 @@ class Process:
             await self._election.announce(coordinator.log_id, coordinator.epoch)
             self._metrics.derive_from(lambda: coordinator.state)
             leader = Leader(self._config, self._api, coordinator, tell=(self._health, self._metrics))
-            await leader.start(listing)
+            await leader.start()
             await self._work(leader, coordinator.epoch)
         except asyncio.CancelledError:
             clean = True
@@ -145,6 +146,7 @@ class Process:
         running = asyncio.create_task(leader.run(), name="leader")
         watching = asyncio.create_task(self._watch(leader), name="kopf")
         # What the start made lives as long as this process; later collections need not look at it, nor come so often.
+        gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 20, 20)
         logger.info("leading in epoch %d", epoch)
@@ -246,6 +248,10 @@ def explain_end(error: BaseException) -> tuple[int, str]:
         case _:
             logger.error("unexpected end", exc_info=error)
             return EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}"
+
+
+async def _ignore(_: Observation) -> None:
+    """See nothing in it."""
 
 
 async def _settled(task: asyncio.Task[Any]) -> None:

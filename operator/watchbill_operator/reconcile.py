@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,10 @@ from watchbill_operator.observations import Observation, parse_observation
 
 logger = logging.getLogger(__name__)
 
+SLICE = 50  #: objects looked at before others get their turn
 RETRY_SECONDS = 1.0  #: while the API or the CRDs are not there yet
+
+See = Callable[[Observation], Awaitable[None]]
 
 KINDS: tuple[tuple[str, Resource, str], ...] = (
     ("ConfigMap", CONFIG_MAPS, CONTEXT_LABEL),
@@ -35,22 +38,15 @@ KINDS: tuple[tuple[str, Resource, str], ...] = (
 
 @dataclass(slots=True)
 class Listing:
-    """All objects of one namespace, as one LIST of each kind showed them."""
+    """What remains of one LIST of each kind: the objects themselves are let go of page by page."""
 
-    observations: list[Observation] = field(default_factory=list)
+    uids: set[str] = field(default_factory=set)
+    highest_epoch: int = 0  #: that any status tells
 
-    def of(self, kind: str) -> list[Observation]:
-        """Those of one kind."""
-        return [observation for observation in self.observations if observation.kind == kind]
-
-    def uids(self, kind: str) -> set[str]:
-        """The uids of one kind."""
-        return {observation.uid for observation in self.of(kind)}
-
-    @property
-    def highest_epoch(self) -> int:
-        """The highest epoch that any status tells."""
-        return max((_epoch(observation.body) for observation in self.observations), default=0)
+    def note(self, observation: Observation) -> None:
+        """Take an object down."""
+        self.uids.add(observation.uid)
+        self.highest_epoch = max(self.highest_epoch, _epoch(observation.body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +65,13 @@ def build_known(state: State) -> Known:
 
 def plan_removals(known: Known, listing: Listing) -> list[Command]:
     """Commands for what the log knew and the API has not."""
-    tasks, agents = listing.uids("Task"), listing.uids("Agent")
-    gone: list[Command] = [RemoveTask(task=uid) for uid in sorted(known.tasks) if uid not in tasks]
-    gone += [RemoveAgent(agent=name, uid=uid) for name, uid in known.agents.items() if uid not in agents]
+    gone: list[Command] = [RemoveTask(task=uid) for uid in sorted(known.tasks) if uid not in listing.uids]
+    gone += [RemoveAgent(agent=name, uid=uid) for name, uid in known.agents.items() if uid not in listing.uids]
     return gone
 
 
-async def load_listing(api: Api) -> Listing:
-    """LIST everything once.
+async def load_listing(api: Api, see: See) -> Listing:
+    """LIST everything once and have each object seen, a few at a time.
 
     Raises:
         ApiError: a kind could not be listed to its end.
@@ -84,15 +79,19 @@ async def load_listing(api: Api) -> Listing:
     listing = Listing()
     for kind, resource, selector in KINDS:
         async for page in api.pages(resource, selector):
-            listing.observations.extend(_parse_page(kind, resource, page))
+            for number, observation in enumerate(_parse_page(kind, resource, page)):
+                if number % SLICE == 0:
+                    await asyncio.sleep(0)
+                listing.note(observation)
+                await see(observation)
     return listing
 
 
-async def load_first_listing(api: Api, on_wait: Callable[[str], None]) -> Listing:
+async def load_when_there(api: Api, see: See, on_wait: Callable[[str], None]) -> Listing:
     """LIST everything as soon as the API and both CRDs are there, however long that takes."""
     while True:
         try:
-            return await load_listing(api)
+            return await load_listing(api, see)
         except GoneError as error:
             on_wait(f"the CRDs are not installed yet: {error}")
         except ApiError as error:

@@ -14,7 +14,10 @@ def listing(**uids: str) -> Listing:
         Observation(kinds[kind], {"metadata": {"name": "a", "uid": uid}, "status": {"epoch": 3}})
         for kind, uid in uids.items()
     ]
-    return Listing(found)
+    result = Listing()
+    for observation in found:
+        result.note(observation)
+    return result
 
 
 def test_what_the_log_knew_and_the_api_has_not_is_gone() -> None:
