@@ -1,25 +1,35 @@
 """CustomResourceDefinitions: what the server fills in, and the resources that they serve.
 
-Owns the way from a CRD object to its `Resource`s, one for each served version. What makes a definition unfit stands in
-crd_rules.py. Pure: the server stores the CRD and swaps the resources in.
+Owns the way from a CRD object to its `Resource`s, one for each served version, with their printer columns. What makes a
+definition unfit stands in crd_rules.py. Pure: the server stores the CRD and swaps the resources in.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from watchbill_local.server.causes import invalid_value
-from watchbill_local.server.crd_columns import build_columns, build_row
-from watchbill_local.server.errors import Cause
-from watchbill_local.server.jsonpath import split_simple_path
-from watchbill_local.server.resource import Convert, Resource, Scale
+from watchbill_local.server.errors import Cause, invalid_value
+from watchbill_local.server.jsonpath import parse_jsonpath, split_simple_path
+from watchbill_local.server.resource import Convert, Resource, Row, Scale
 from watchbill_local.server.schema import Schema
-from watchbill_local.server.values import Obj, copy_value, dig
+from watchbill_local.server.times import age_of, parse_time
+from watchbill_local.server.values import Obj, copy_value, dig, format_json, name_go_type
 
 CRD_GROUP, CRD_PLURAL = "apiextensions.k8s.io", "customresourcedefinitions"
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 MAX_REPLICAS = 2**31 - 1
+_REPLICA_RULES: list[tuple[Callable[[int], bool], str]] = [
+    (lambda replicas: replicas < 0, "a non-negative integer"),
+    (lambda replicas: replicas > MAX_REPLICAS, f"less than or equal to {MAX_REPLICAS}"),
+]
+_GO_TYPES = {"boolean": "bool", "integer": "number", "number": "number"}
+_AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+_ACCEPTED = {
+    "NamesAccepted": {"reason": "NoConflicts", "message": "no conflicts found"},
+    "Established": {"reason": "InitialNamesAccepted", "message": "the initial names have been accepted"},
+}
 
 
 def build_resources(definition: Obj) -> list[Resource]:
@@ -51,53 +61,88 @@ def fill_crd(value: Obj, old: Obj | None, now: str) -> None:
     status["acceptedNames"] = copy_value(names)
     stored = [version.get("name") for version in spec.get("versions") or [] if version.get("storage")]
     status["storedVersions"] = list(dict.fromkeys([*(status.get("storedVersions") or []), *stored]))
-    status["conditions"] = _fill_conditions(status.get("conditions") or [], now)
-    value["status"] = status
+    conditions = {each["type"]: each for each in status.get("conditions") or []}
+    for condition, why in _ACCEPTED.items():
+        conditions.setdefault(condition, {"type": condition, "status": "True", "lastTransitionTime": now, **why})
+    value["status"] = {**status, "conditions": list(conditions.values())}
 
 
 def check_scale(value: Obj, scale: Scale) -> list[Cause]:
     """Return what is wrong with the numbers that the scale subresource reads."""
-    causes = []
-    for path in (scale.spec_replicas, scale.status_replicas):
-        replicas = dig(value, *split_simple_path(path), default=0)
-        if isinstance(replicas, int) and replicas < 0:
-            causes.append(invalid_value(path, replicas, "should be a non-negative integer"))
-        elif isinstance(replicas, int) and replicas > MAX_REPLICAS:
-            causes.append(invalid_value(path, replicas, f"should be less than or equal to {MAX_REPLICAS}"))
-    return causes
+    found = {path: dig(value, *split_simple_path(path)) for path in (scale.spec_replicas, scale.status_replicas)}
+    return [
+        invalid_value(path, replicas, f"should be {words}")
+        for path, replicas in found.items()
+        for is_broken, words in _REPLICA_RULES
+        if isinstance(replicas, int) and is_broken(replicas)
+    ]
+
+
+def build_columns(printed: list[Obj]) -> list[Obj]:
+    """Return the columnDefinitions of a Table: Name, then those of the CRD, or Age when it has none."""
+    name = {"name": "Name", "type": "string", "format": "name", "priority": 0}
+    columns: list[Obj] = [{**name, "description": "Name must be unique within a namespace."}]
+    for each in printed or [_AGE]:
+        description = f"Custom resource definition column (in JSONPath format): {each['jsonPath']}"
+        column = {"format": "", "description": description, "priority": 0, **each}
+        del column["jsonPath"]
+        columns.append(column)
+    return columns
+
+
+def build_row(printed: list[Obj]) -> Row:
+    """Return the row function that belongs to `build_columns`."""
+    cells = [(parse_jsonpath(each["jsonPath"]), each["type"]) for each in printed or [_AGE]]
+
+    def row(value: Obj, now: float) -> list[Any]:
+        return [value["metadata"]["name"], *[_build_cell(next(iter(find(value)), None), to, now) for find, to in cells]]
+
+    return row
+
+
+def _build_cell(found: Any, kind: str, now: float) -> Any:
+    """Return a cell of a column's type, null when what was found is of another one."""
+    if kind == "string":
+        return found if found is None or isinstance(found, str) else format_json(found)
+    if kind == "date" and isinstance(found, str):
+        return "<invalid>" if parse_time(found) is None else age_of(found, now)
+    if name_go_type(found) != _GO_TYPES.get(kind):
+        return None
+    return int(found) if kind == "integer" else found
 
 
 def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Resource:
     spec, names = definition["spec"], definition["spec"]["names"]
+    group, subresources = spec["group"], version.get("subresources") or {}
     stored = next((each["name"] for each in spec["versions"] if each.get("storage")), version["name"])
     is_stored = version["name"] == stored
-    subresources = version.get("subresources") or {}
     printed = version.get("additionalPrinterColumns") or []
     scale = _build_scale(subresources.get("scale"))
+    warning = version.get("deprecationWarning") or f"{group}/{version['name']} {names['kind']} is deprecated"
     return Resource(
-        group=spec["group"],
+        group=group,
         version=version["name"],
         plural=names["plural"],
         kind=names["kind"],
         namespaced=spec["scope"] == "Namespaced",
-        singular=names.get("singular") or names["kind"].lower(),
-        list_kind=names.get("listKind") or f"{names['kind']}List",
+        singular=names.get("singular") or "",
+        list_kind=names.get("listKind") or "",
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         subresources=tuple(name for name in ("scale", "status") if name in subresources),
         field_selectors=frozenset(each["jsonPath"].lstrip(".") for each in version.get("selectableFields") or []),
-        columns=build_columns(printed),
+        columns=tuple(build_columns(printed)),
         row=build_row(printed),
         has_generation=True,
         crd=definition["metadata"]["name"],
-        schema=Schema((version.get("schema") or {}).get("openAPIV3Schema")),
+        schema=Schema(dig(version, "schema", "openAPIV3Schema")),
         is_preferred=is_preferred,
-        from_storage=None if is_stored else _build_conversion(f"{spec['group']}/{version['name']}"),
-        to_storage=None if is_stored else _build_conversion(f"{spec['group']}/{stored}"),
+        from_storage=None if is_stored else _build_conversion(f"{group}/{version['name']}"),
+        to_storage=None if is_stored else _build_conversion(f"{group}/{stored}"),
         is_storage_version=is_stored,
         scale=scale,
         check=(lambda value, old: check_scale(value, scale)) if scale else None,
-        warning=_build_warning(spec["group"], names["kind"], version),
+        warning=warning if version.get("deprecated") else None,
     )
 
 
@@ -109,26 +154,5 @@ def _build_conversion(api_version: str) -> Convert:
 def _build_scale(raw: Obj | None) -> Scale | None:
     if raw is None:
         return None
-    return Scale(
-        spec_replicas=raw["specReplicasPath"],
-        status_replicas=raw["statusReplicasPath"],
-        selector=raw.get("labelSelectorPath"),
-    )
-
-
-def _build_warning(group: str, kind: str, version: Obj) -> str | None:
-    if not version.get("deprecated"):
-        return None
-    return version.get("deprecationWarning") or f"{group}/{version['name']} {kind} is deprecated"
-
-
-def _fill_conditions(present: list[Obj], now: str) -> list[Obj]:
-    accepted = {
-        "NamesAccepted": ("NoConflicts", "no conflicts found"),
-        "Established": ("InitialNamesAccepted", "the initial names have been accepted"),
-    }
-    conditions = {each["type"]: each for each in present}
-    for kind, (reason, message) in accepted.items():
-        condition = {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now}
-        conditions.setdefault(kind, condition)
-    return list(conditions.values())
+    spec, status, selector = (raw.get(f"{name}Path") for name in ("specReplicas", "statusReplicas", "labelSelector"))
+    return Scale(spec_replicas=spec or "", status_replicas=status or "", selector=selector)

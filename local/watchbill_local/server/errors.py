@@ -1,15 +1,21 @@
 """Refusals of the API, in the words and shape of Kubernetes.
 
 Owns `ApiError`, the one exception by which a request ends in a Status object, and the constructors of its ordinary
-kinds. Codes, reasons and messages are upstream's, since clients (kubectl, kopf, client-go) decide by them.
-Never logs and never sends: the HTTP layer does that.
+kinds, and the sentences of single causes: the reason in words, the value where it helps (strings in quotes, the rest as
+JSON), then the detail. Codes, reasons and messages are upstream's, since clients (kubectl, kopf, client-go) decide by
+them. Never logs and never sends: the HTTP layer does that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from watchbill_local.server.values import format_json
+
+ROOT = "<nil>"
+"""How Go prints the path of the object itself."""
 
 STALE_OBJECT = "the object has been modified; please apply your changes to the latest version and try again"
 
@@ -127,3 +133,46 @@ def invalid(on: Named, name: str, causes: Sequence[Cause]) -> ApiError:
 def unprocessable() -> ApiError:
     """422 for a JSON patch that is well formed and does not apply (a failing `test` too); upstream tells no more."""
     return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {})
+
+
+def required(field: str, detail: str = "") -> Cause:
+    """A member is absent."""
+    return Cause("FieldValueRequired", field, f"Required value: {detail}" if detail else "Required value")
+
+
+def invalid_value(field: str, value: Any, detail: str) -> Cause:
+    """A value breaks a rule."""
+    return Cause("FieldValueInvalid", field or ROOT, f"Invalid value: {format_json(value)}: {detail}")
+
+
+def wrong_type(field: str, value: str, detail: str) -> Cause:
+    """A value is of a wrong type or format; `value` is the type found."""
+    return Cause("FieldValueTypeInvalid", field or ROOT, f"Invalid value: {format_json(value)}: {detail}")
+
+
+def forbidden_value(field: str, detail: str) -> Cause:
+    """A value is allowed elsewhere and not here."""
+    return Cause("FieldValueForbidden", field, f"Forbidden: {detail}")
+
+
+def unsupported(field: str, value: Any, allowed: Iterable[Any]) -> Cause:
+    """A value is not one of `allowed`."""
+    shown = ", ".join(format_json(each if isinstance(each, str) else format_json(each)) for each in allowed)
+    text = f"Unsupported value: {format_json(value)}: supported values: {shown}"
+    return Cause("FieldValueNotSupported", field or ROOT, text)
+
+
+def duplicate(field: str, value: Any) -> Cause:
+    """A value that must be unique stands twice."""
+    return Cause("FieldValueDuplicate", field, f"Duplicate value: {format_json(value)}")
+
+
+def too_long(field: str, most: int) -> Cause:
+    """A text is too long; it is not shown."""
+    return Cause("FieldValueTooLong", field or ROOT, f"Too long: may not be more than {most} byte{'s'[: most != 1]}")
+
+
+def too_many(field: str, count: int, most: int) -> Cause:
+    """A list or map has too many items."""
+    text = f"Too many: {count}: must have at most {most} item{'s'[: most != 1]}"
+    return Cause("FieldValueTooMany", field or ROOT, text)

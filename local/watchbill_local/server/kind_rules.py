@@ -10,8 +10,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from watchbill_local.server.causes import invalid_value, required
-from watchbill_local.server.errors import Cause
+from watchbill_local.server.errors import Cause, invalid_value, required
 from watchbill_local.server.names import check_data_key
 from watchbill_local.server.values import Obj, dig
 

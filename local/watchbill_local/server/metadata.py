@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from watchbill_local.server.causes import invalid_value, too_long
-from watchbill_local.server.errors import Cause
+from watchbill_local.server.errors import Cause, invalid_value, too_long
 from watchbill_local.server.names import check_label_value, check_name, check_qualified_name
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.values import Obj

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from watchbill_local.server.causes import duplicate, forbidden_value, invalid_value, required, unsupported
-from watchbill_local.server.errors import Cause
+from watchbill_local.server.errors import Cause, duplicate, forbidden_value, invalid_value, required, unsupported
 from watchbill_local.server.names import check_label
 from watchbill_local.server.values import Obj
 

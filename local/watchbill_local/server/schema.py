@@ -1,20 +1,26 @@
 """A CRD version's schema: all that it does to an object on its way in.
 
-Owns the order: prune unknown members, drop nulls, fill in defaults, then validate and run CEL rules. Compiled once
-for each version of a CRD; `normalise` changes the given object (the caller's own copy), `check` only reads.
+Owns the order: prune unknown members, fill in defaults, then validate and run CEL rules. Compiled once for each version
+of a CRD; `normalise` changes the given object, which must be the caller's own copy, `check` only reads.
 """
 
 from __future__ import annotations
 
-from watchbill_local.server.causes import ROOT
-from watchbill_local.server.cel import compile_rules, run_rules
-from watchbill_local.server.errors import Cause
-from watchbill_local.server.schema_shape import drop_nulls, fill_defaults, prune
-from watchbill_local.server.schema_validate import MISSING, compile_validator
-from watchbill_local.server.values import Obj
+from typing import Any
 
-ANYTHING: Obj = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+from watchbill_local.server.cel import compile_rules, run_rules
+from watchbill_local.server.errors import ROOT, Cause
+from watchbill_local.server.schema_validate import MISSING, compile_validator
+from watchbill_local.server.values import Obj, child_path, copy_value
+
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+_ANYTHING: Obj = {"type": "object", PRESERVE: True}
 _TYPE_META = ("apiVersion", "kind", "metadata")
+_OBJECT_META_NAMES = """
+name generateName namespace selfLink uid resourceVersion generation creationTimestamp deletionTimestamp
+deletionGracePeriodSeconds labels annotations ownerReferences finalizers managedFields
+"""
+_METADATA: Obj = {"properties": {name: {PRESERVE: True, "nullable": True} for name in _OBJECT_META_NAMES.split()}}
 _UNSAFE_FOR_RULES = {f"FieldValue{word}" for word in ("Required", "TypeInvalid", "NotSupported", "TooLong", "TooMany")}
 _RULES_NOT_RUN = Cause(
     "FieldValueInvalid",
@@ -25,19 +31,18 @@ _RULES_NOT_RUN = Cause(
 
 
 class Schema:
-    """The compiled schema of one CRD version."""
+    """The compiled schema of one CRD version. Raises ValueError or re.error for one that does not compile."""
 
     def __init__(self, raw: Obj | None) -> None:
-        self.raw = raw or ANYTHING
+        self.raw = raw or _ANYTHING
         properties = {k: v for k, v in (self.raw.get("properties") or {}).items() if k not in _TYPE_META}
         self._validate = compile_validator({**self.raw, "properties": properties})
         self._rules = compile_rules(self.raw)
 
     def normalise(self, value: Obj) -> list[str]:
-        """Prune, drop nulls and fill in defaults in place; return the paths of the unknown members, removed now."""
-        unknown = prune(value, self.raw, is_root=True)
-        drop_nulls(value, self.raw)
-        fill_defaults(value, self.raw)
+        """Prune and fill in defaults in place; return the paths of the unknown members, removed now."""
+        unknown = prune(value, _with_type_meta(self.raw))
+        self.fill_defaults(value)
         return unknown
 
     def fill_defaults(self, value: Obj) -> None:
@@ -53,3 +58,62 @@ class Schema:
         if any(cause.reason in _UNSAFE_FOR_RULES for cause in causes):
             return [*causes, _RULES_NOT_RUN]
         return causes + run_rules(self._rules, value, old)
+
+
+def prune(value: Any, schema: Obj, path: str = "") -> list[str]:
+    """Remove the members that `schema` does not name and return their paths (`spec.foo`, `spec.items[0].bar`)."""
+    unknown: list[str] = []
+    if isinstance(value, dict):
+        if schema.get("x-kubernetes-embedded-resource"):
+            schema = _with_type_meta(schema)
+        for key in list(value):
+            here, below = child_path(path, key), find_member_schema(schema, key)
+            if isinstance(below, dict):
+                unknown += prune(value[key], below, here)
+            elif not below:
+                unknown.append(here)
+                del value[key]
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, item in enumerate(value):
+            unknown += prune(item, schema["items"], f"{path}[{index}]")
+    return unknown
+
+
+def fill_defaults(value: Any, schema: Obj) -> None:
+    """Put defaults where members are absent, also within defaults just filled in.
+
+    Null counts as absent unless the schema says nullable; where there is no default such a member goes.
+    """
+    if isinstance(value, dict):
+        absent = [key for key in schema.get("properties") or {} if key not in value]
+        for key in [*value, *absent]:
+            below = find_member_schema(schema, key)
+            if not isinstance(below, dict):
+                continue
+            if key not in value or _is_absent(value[key], below):
+                value[key] = copy_value(below.get("default"))
+                if value[key] is None:
+                    del value[key]
+                    continue
+            fill_defaults(value[key], below)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for index, item in enumerate(value):
+            value[index] = copy_value(schema["items"].get("default")) if _is_absent(item, schema["items"]) else item
+            fill_defaults(value[index], schema["items"])
+
+
+def find_member_schema(schema: Obj, key: str) -> Obj | bool:
+    """Return the schema of a member, True when it is kept as it is, False when it is unknown."""
+    below = (schema.get("properties") or {}).get(key, schema.get("additionalProperties"))
+    return below if isinstance(below, dict) else below is True or bool(schema.get(PRESERVE))
+
+
+def _is_absent(value: Any, schema: Obj) -> bool:
+    return value is None and not schema.get("nullable")
+
+
+def _with_type_meta(schema: Obj) -> Obj:
+    """Return the schema of a whole object, which has type metadata whatever its definition says."""
+    anything: Obj = {PRESERVE: True}
+    properties = {**(schema.get("properties") or {}), "apiVersion": anything, "kind": anything, "metadata": _METADATA}
+    return {**schema, "properties": properties}

@@ -2,7 +2,8 @@
 
 Owns the rules of OpenAPI v3 as Kubernetes applies them to custom resources, with upstream's messages. A schema is
 compiled once into nested functions (about 30 us an object, a tenth of a general JSON schema library). Pure: a
-validator only reads the value and adds to the list of causes that it is given.
+validator only reads the value and adds to the list of causes that it is given. anyOf, oneOf, allOf and not are taken
+and not looked at; an unknown format says nothing about a value, as upstream has it.
 
 Ratcheting: what is wrong in a part that an update leaves as it was is not told, so that objects stored under a milder
 schema can still be changed elsewhere. A part has an old value where it can be correlated: members by name, items of
@@ -11,22 +12,33 @@ list maps by their keys; items of other lists only as part of the whole list.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import base64
+import functools
+import ipaddress
+import operator
+import re
+from collections.abc import Callable, Iterable
+from datetime import date
+from typing import Any, NamedTuple
+from urllib.parse import urlparse
 
-from watchbill_local.server.causes import ROOT, invalid_value, required, too_many, wrong_type
-from watchbill_local.server.errors import Cause
-from watchbill_local.server.schema_formats import KNOWN_FORMATS
-from watchbill_local.server.schema_scalars import (
-    build_invalid,
-    compile_enum,
-    compile_number_checks,
-    compile_string_checks,
+from watchbill_local.server.errors import (
+    ROOT,
+    Cause,
+    invalid_value,
+    required,
+    too_long,
+    too_many,
+    unsupported,
+    wrong_type,
 )
+from watchbill_local.server.times import parse_time
 from watchbill_local.server.values import Obj, child_path, format_json
 
 Validator = Callable[[Any, Any, str, list[Cause]], None]
 """(value, old value or MISSING, path of the value, causes to add to)."""
+Check = Callable[[Any, str], Cause | None]
+"""(value, path of the value) -> what is wrong with it."""
 
 MISSING: Any = object()
 """Stands for the old value where there is none."""
@@ -34,25 +46,96 @@ MISSING: Any = object()
 INT_OR_STRING = "x-kubernetes-int-or-string"
 _TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _FORMATS_OF_TYPES = {"integer": "int64", "number": "double"}
+_INTEGER_BITS = {"int32": 31, "int64": 63}
+
+
+def is_readable(parse: Callable[[str], object]) -> Callable[[str], bool]:
+    """Return a test that is true for texts that `parse` takes without a ValueError."""
+
+    def test(text: str) -> bool:
+        try:
+            parse(text)
+        except ValueError:
+            return False
+        return True
+
+    return test
+
+
+_UUID = re.compile(r"(?i)[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
+_DURATION = re.compile(r"0|([-+]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+")
+_FORMATS: dict[str, Callable[[str], bool]] = {
+    "date-time": lambda text: "T" in text.upper() and parse_time(text) is not None,
+    "date": is_readable(date.fromisoformat),
+    "byte": is_readable(lambda text: base64.b64decode(text, validate=True)),
+    "ipv4": is_readable(ipaddress.IPv4Address),
+    "ipv6": is_readable(ipaddress.IPv6Address),
+    "uri": lambda text: bool(urlparse(text).scheme),
+    "email": lambda text: re.fullmatch(r"[^@\s]+@[^@\s]+", text) is not None,
+    "uuid": lambda text: _UUID.fullmatch(text) is not None,
+    "duration": lambda text: _DURATION.fullmatch(text) is not None,
+}
+_KNOWN_FORMATS = {*_FORMATS, *_INTEGER_BITS, "float", "double"}
+
+
+@functools.lru_cache(maxsize=1024)
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of Go's RE2 as one of Python: `$` is the end of the text alone, classes are ASCII.
+
+    Raises re.error for what Python cannot read.
+    """
+    translated, in_class = [], False
+    for sign in re.findall(r"\\.|.", pattern, re.DOTALL):
+        in_class = sign == "[" or (in_class and sign != "]")
+        translated.append(r"\Z" if sign == r"\z" or (sign == "$" and not in_class) else sign)
+    return re.compile("".join(translated), re.ASCII)
+
+
+class _Keyword(NamedTuple):
+    """A keyword of a schema that sets a limit to values of some types."""
+
+    types: type | tuple[type, ...]
+    is_broken: Callable[[Any, Any], bool]  #: (value, or number of its items; limit)
+    tell: Callable[[str, Any, Any], Cause]  #: (path, value or number of its items, limit)
+
+
+def _should(words: str) -> Callable[[str, Any, Any], Cause]:
+    def tell(path: str, value: Any, limit: Any) -> Cause:
+        shown = int(limit) if isinstance(limit, float) and limit.is_integer() else limit  # as Go's %v prints it
+        return invalid_value(path, value, f"{path} in body should {words.format(shown)}")
+
+    return tell
+
+
+_NUMBER = (int, float)
+_KEYWORDS: dict[str, _Keyword] = {
+    "maxLength": _Keyword(str, lambda text, most: len(text) > most, lambda path, text, most: too_long(path, most)),
+    "minLength": _Keyword(str, lambda text, least: len(text) < least, _should("be at least {} chars long")),
+    "pattern": _Keyword(str, lambda text, form: not compile_pattern(form).search(text), _should("match '{}'")),
+    "multipleOf": _Keyword(_NUMBER, lambda n, unit: not float(n / unit).is_integer(), _should("be a multiple of {}")),
+    "maximum": _Keyword(_NUMBER, operator.gt, _should("be less than or equal to {}")),
+    "exclusiveMaximum": _Keyword(_NUMBER, operator.ge, _should("be less than {}")),
+    "minimum": _Keyword(_NUMBER, operator.lt, _should("be greater than or equal to {}")),
+    "exclusiveMinimum": _Keyword(_NUMBER, operator.le, _should("be greater than {}")),
+    "minItems": _Keyword(list, operator.lt, _should("have at least {} items")),
+    "maxItems": _Keyword(list, operator.gt, too_many),
+    "minProperties": _Keyword(dict, operator.lt, _should("have at least {} properties")),
+    "maxProperties": _Keyword(dict, operator.gt, too_many),
+}
 
 
 def compile_validator(schema: Obj) -> Validator:
-    """Return the validator of a schema."""
-    is_typed = _compile_type(schema)
-    enum = compile_enum(schema)
-    scalars = [*compile_string_checks(schema), *compile_number_checks(schema), *enum]
-    nested = [*_compile_combinations(schema), *_compile_array_checks(schema), *_compile_object_checks(schema)]
+    """Return the validator of a schema. Raises re.error for a pattern that cannot be read."""
+    check_type, limits, descend = _compile_type(schema), _find_limits(schema), _compile_below(schema)
+    checks = [check for check in (_compile_format(schema), _compile_enum(schema)) if check]
 
     def validate(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
         start = len(causes)
-        is_typed(value, path, causes)
-        for check in scalars if value is not None else enum:
-            cause = check(value, path)
-            if cause:
-                causes.append(cause)
-        if value is not None:
-            for descend in nested:
-                descend(value, old, path, causes)
+        wrong = check_type(value, path)
+        causes += [wrong] if wrong else []
+        causes += _check_limits(value, path, limits)
+        causes += filter(None, [check(value, path) for check in checks])
+        descend(value, old, path, causes)
         if len(causes) > start and old is not MISSING and value == old:
             del causes[start:]
 
@@ -61,141 +144,125 @@ def compile_validator(schema: Obj) -> Validator:
 
 def correlate_items(old: Any, schema: Obj) -> Callable[[Any], Any]:
     """Return a function from an item of a list to its old value, MISSING where it cannot be correlated."""
-    keys = list_map_keys(schema)
-    if not (keys and isinstance(old, list)):
+    if not (isinstance(old, list) and schema.get("x-kubernetes-list-type") == "map"):
         return lambda item: MISSING
-    before = {_key_of(item, keys): item for item in old}
-    return lambda item: before.get(_key_of(item, keys), MISSING)
+    before = {_identify(item, schema): item for item in old}
+    return lambda item: before.get(_identify(item, schema), MISSING)
 
 
-def list_map_keys(schema: Obj) -> list[str]:
-    """Return the keys of a list of type map, none for other lists."""
-    keys: list[str] = schema.get("x-kubernetes-list-map-keys") or []
-    return keys if schema.get("x-kubernetes-list-type") == "map" else []
-
-
-def _compile_type(schema: Obj) -> Callable[[Any, str, list[Cause]], None]:
+def _compile_type(schema: Obj) -> Check:
     wanted = ("integer", "string") if schema.get(INT_OR_STRING) else (schema.get("type"),)
     allowed = {*wanted, "integer"} if "number" in wanted else {*wanted}
     is_free, takes_whole = wanted == (None,), "integer" in wanted
-    nullable, known_format = bool(schema.get("nullable")), schema.get("format") in KNOWN_FORMATS
+    nullable, known_format = bool(schema.get("nullable")), schema.get("format") in _KNOWN_FORMATS
 
-    def check(value: Any, path: str, causes: list[Cause]) -> None:
+    def check(value: Any, path: str) -> Cause | None:
         got = _TYPE_NAMES.get(type(value), "null")
         if got in allowed or is_free or (value is None and nullable):
-            return
+            return None
         if takes_whole and got == "number" and value.is_integer():
-            return
+            return None
         expected = ",".join(each or "" for each in wanted)
         if known_format and got not in ("string", "array", "null"):  # upstream names the format, and that of the value
             expected, got = schema["format"], _FORMATS_OF_TYPES.get(got, "")
-        causes.append(wrong_type(path, got, f'{path} in body must be of type {expected}: "{got}"'))
+        return wrong_type(path, got, f'{path} in body must be of type {expected}: "{got}"')
 
     return check
 
 
-def _compile_object_checks(schema: Obj) -> list[Validator]:
-    needed = schema.get("required") or []
+def _find_limits(schema: Obj) -> list[tuple[_Keyword, Any]]:
+    limits = {**schema}
+    for name, strict in (("maximum", "exclusiveMaximum"), ("minimum", "exclusiveMinimum")):
+        if limits.pop(strict, False) and name in limits:
+            limits[strict] = limits.pop(name)
+    if limits.get("pattern"):
+        compile_pattern(limits["pattern"])
+    return [(keyword, limits[name]) for name, keyword in _KEYWORDS.items() if limits.get(name) not in (None, "")]
+
+
+def _check_limits(value: Any, path: str, limits: list[tuple[_Keyword, Any]]) -> Iterable[Cause]:
+    """Yield the limits that a value breaks; of a string only the first."""
+    measured = len(value) if isinstance(value, (list, dict)) else value
+    for keyword, limit in limits:
+        if not isinstance(value, keyword.types) or isinstance(value, bool) or not keyword.is_broken(measured, limit):
+            continue
+        yield keyword.tell(path, measured, limit)
+        if isinstance(value, str):
+            return
+
+
+def _compile_format(schema: Obj) -> Check | None:
+    """Return the check of a string's format or an integer's range."""
+    kind, name = schema.get("type"), str(schema.get("format") or "")
+    is_formed = _FORMATS.get(name, bool)
+    end = 2 ** _INTEGER_BITS.get(name, 63)
+    words = f"with format {name}" if name in _INTEGER_BITS else "(default format)"
+
+    def check_text(value: Any, path: str) -> Cause | None:
+        if not isinstance(value, str) or is_formed(value):
+            return None
+        return wrong_type(path, value, f"{path} in body must be of type {name}: {format_json(value)}")
+
+    def check_range(value: Any, path: str) -> Cause | None:
+        if not isinstance(value, _NUMBER) or -end <= value < end:
+            return None
+        return invalid_value(ROOT, "", f"Checked value must be of type integer {words} in {path}")
+
+    return check_range if kind == "integer" else check_text if kind == "string" and name in _FORMATS else None
+
+
+def _compile_enum(schema: Obj) -> Check | None:
+    """Return the check of `enum`; 1 and 1.0 are equal, 1 and true are not."""
+    allowed: list[Any] = schema.get("enum") or []
+    keys = {_identify(value) for value in allowed}
+
+    def check(value: Any, path: str) -> Cause | None:
+        is_allowed = value is not None and _identify(value) in keys
+        return None if is_allowed else unsupported(path, value, allowed)
+
+    return check if allowed else None
+
+
+def _compile_below(schema: Obj) -> Validator:
+    """Return the validator of members and items."""
     members = {key: compile_validator(below) for key, below in (schema.get("properties") or {}).items()}
-    others_schema = schema.get("additionalProperties")
-    others = compile_validator(others_schema) if isinstance(others_schema, dict) else None
-    fewest, most = schema.get("minProperties"), schema.get("maxProperties")
-    if not (needed or members or others or fewest is not None or most is not None):
-        return []
+    others, items = (
+        compile_validator(schema[name]) if isinstance(schema.get(name), dict) else None
+        for name in ("additionalProperties", "items")
+    )
+    needed = schema.get("required") or []
 
-    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
-        if not isinstance(value, dict):
-            return
-        if fewest is not None and len(value) < fewest:
-            causes.append(build_invalid(path, len(value), f"should have at least {fewest} properties"))
-        if most is not None and len(value) > most:
-            causes.append(too_many(path, len(value), most))
-        before = old if isinstance(old, dict) else {}
-        for key, item in value.items():
-            validate = members.get(key, others)
-            if validate:
-                validate(item, before.get(key, MISSING), child_path(path, key), causes)
-        causes.extend(required(child_path(path, key)) for key in needed if key not in value)
-
-    return [check]
-
-
-def _compile_array_checks(schema: Obj) -> list[Validator]:
-    items_schema = schema.get("items")
-    items = compile_validator(items_schema) if isinstance(items_schema, dict) else None
-    fewest, most = schema.get("minItems"), schema.get("maxItems")
-
-    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
-        if not isinstance(value, list):
-            return
-        if items:
+    def descend(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
+        if isinstance(value, dict):
+            before = old if isinstance(old, dict) else {}
+            for key, item in value.items():
+                validate = members.get(key, others)
+                if validate:
+                    validate(item, before.get(key, MISSING), child_path(path, key), causes)
+            causes += [required(child_path(path, key)) for key in needed if key not in value]
+        elif isinstance(value, list) and items:
             old_of = correlate_items(old, schema)
             for index, item in enumerate(value):
                 items(item, old_of(item), f"{path}[{index}]", causes)
-        if fewest is not None and len(value) < fewest:
-            causes.append(build_invalid(path, len(value), f"should have at least {fewest} items"))
-        if most is not None and len(value) > most:
-            causes.append(too_many(path, len(value), most))
-        causes.extend(_find_equal_items(value, schema, path))
+            causes += _find_equal_items(value, schema, path)
 
-    return [check] if items or fewest is not None or most is not None else []
+    return descend
 
 
-def _compile_combinations(schema: Obj) -> list[Validator]:
-    """Return the check of anyOf, oneOf, allOf and not."""
-    parts = {key: [compile_validator(each) for each in schema.get(key) or []] for key in ("anyOf", "oneOf", "allOf")}
-    parts["not"] = [compile_validator(schema["not"])] if "not" in schema else []
-    present = {keyword: validators for keyword, validators in parts.items() if validators}
-
-    def check(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
-        for keyword, validators in present.items():
-            results = [_run_alone(validate, value, path) for validate in validators]
-            words = _judge(keyword, sum(1 for result in results if not result), len(results))
-            if words:
-                causes.append(invalid_value(ROOT, "", f'"{path}" {words}'))  # upstream tells the path in the text alone
-                causes.extend(_pick_told(keyword, results))
-
-    return [check] if present else []
-
-
-def _run_alone(validate: Validator, value: Any, path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    validate(value, MISSING, path, causes)
-    return causes
-
-
-def _judge(keyword: str, good: int, total: int) -> str | None:
-    """Return what to say when `good` of `total` schemas hold, None when that satisfies the keyword."""
-    if keyword == "anyOf":
-        return None if good else "must validate at least one schema (anyOf)"
-    if keyword == "allOf":
-        none = "" if good else ". None validated"
-        return None if good == total else f"must validate all the schemas (allOf){none}"
-    if keyword == "not":
-        return "must not validate the schema (not)" if good else None
-    found = f"Found {good} valid alternatives" if good else "Found none valid"
-    return None if good == 1 else f"must validate one and only one schema (oneOf). {found}"
-
-
-def _pick_told(keyword: str, results: list[list[Cause]]) -> list[Cause]:
-    """Return the failures that are told besides: all of allOf, else those of the nearest alternative."""
-    if keyword == "allOf":
-        return [cause for result in results for cause in result]
-    nearest: list[Cause] = min(results, key=lambda result: sum(1 for _ in result))
-    return nearest
-
-
-def _key_of(item: Any, keys: list[str]) -> str:
-    return format_json({key: item[key] for key in keys if key in item} if isinstance(item, dict) else {})
+def _identify(value: Any, schema: Obj | None = None) -> str:
+    """Return a text that is equal for equal values; of an item of a list map (`schema`) only its keys count."""
+    keys = (schema or {}).get("x-kubernetes-list-map-keys")
+    if keys:
+        value = {key: value[key] for key in keys if key in value} if isinstance(value, dict) else {}
+    return format_json(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _find_equal_items(items: list[Any], schema: Obj, path: str) -> list[Cause]:
     """Return the items that lists of type `set` and `map` hold twice; each is told once, at its second place."""
-    kind, keys = schema.get("x-kubernetes-list-type"), list_map_keys(schema)
-    if kind not in ("set", "map"):
+    if schema.get("x-kubernetes-list-type") not in ("set", "map"):
         return []
     places: dict[str, list[int]] = {}
     for index, item in enumerate(items):
-        places.setdefault(_key_of(item, keys) if kind == "map" else format_json(item), []).append(index)
-    found = [(shown, indexes[1]) for shown, indexes in places.items() if len(indexes) > 1]
-    return [Cause("FieldValueDuplicate", f"{path}[{index}]", f"Duplicate value: {shown}") for shown, index in found]
+        places.setdefault(_identify(item, schema), []).append(index)
+    twice = [(shown, indexes[1]) for shown, indexes in places.items() if len(indexes) > 1]
+    return [Cause("FieldValueDuplicate", f"{path}[{index}]", f"Duplicate value: {shown}") for shown, index in twice]

@@ -121,12 +121,6 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
         (SCHEMA, {"type": "array"}, f"{FIELD}.items", "Required value: must be specified"),
         (
             SCHEMA,
-            {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "string"}},
-            f"{FIELD}.additionalProperties",
-            "Forbidden: additionalProperties and properties are mutual exclusive",
-        ),
-        (
-            SCHEMA,
             {"type": "string", "pattern": "("},
             f"{FIELD}.pattern",
             'Invalid value: "(": must be a valid regular expression',
@@ -139,22 +133,9 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
         ),
         (
             SCHEMA,
-            {"type": "integer", "default": "a"},
-            f"{FIELD}.default",
-            'Invalid value: "string":  in body must be of type integer: "string"',
-        ),
-        (
-            SCHEMA,
-            {**SPEC_SCHEMA, "x-kubernetes-validations": [{"rule": "self.size > 1"}]},
+            {**SPEC_SCHEMA, "x-kubernetes-validations": [{"rule": "self.size >"}]},
             f"{FIELD}.x-kubernetes-validations[0].rule",
-            'Invalid value: {"Rule":"self.size \\u003e 1","Message":"","MessageExpression":"","Reason":null,'
-            '"FieldPath":"","OptionalOldSelf":null}: compilation failed: ERROR: <input>:1:5: undefined field \'size\'',
-        ),
-        (
-            SCHEMA,
-            {**SPEC_SCHEMA, "x-kubernetes-validations": [{"rule": "true", "reason": "Because"}]},
-            f"{FIELD}.x-kubernetes-validations[0].reason",
-            'Unsupported value: "Because": supported values: "FieldValueDuplicate", ',
+            'Invalid value: {"rule":"self.size >"}: compilation failed: ERROR: <input>:1:12: Syntax error: ',
         ),
         (
             VERSION + "additionalPrinterColumns/0/type",
@@ -182,9 +163,9 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
         ),
         (
             VERSION + "selectableFields/0/jsonPath",
-            ".spec.none",
+            "spec.none",
             "spec.selectableFields[0].jsonPath",
-            'Invalid value: ".spec.none": is an invalid path: does not refer to a valid field',
+            'Invalid value: "spec.none": must be a simple json path starting with .',
         ),
     ],
 )
