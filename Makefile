@@ -4,6 +4,7 @@
 .PHONY: help up down test check format bench clean
 SHELL := /bin/sh
 INPUT ?= .
+pytest = pytest -n 4 --dist loadfile
 user = venv=$$(scripts/environment user) && export PATH="$$venv/bin:$$PATH"
 development = venv=$$(scripts/environment development) && export PATH="$$venv/bin:$$PATH"
 
@@ -17,10 +18,10 @@ down:  ## stop the system; nothing is lost
 	@$(user) && exec watchbill stop
 
 test:  ## what a user runs: no Go, no Docker, no root, within 5 minutes
-	@$(development) && exec pytest
+	@$(development) && exec $(pytest)
 
 check:  ## everything that CI runs
-	@$(development) && ruff format --check . && ruff check . && mypy && lint-imports && exec pytest
+	@$(development) && ruff format --check . && ruff check . && mypy && lint-imports && exec $(pytest)
 
 format:  ## format and mend what can be mended
 	@$(development) && ruff format . && ruff check --fix .
