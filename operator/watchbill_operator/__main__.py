@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from watchbill_operator.config import ConfigError, load_config
-from watchbill_operator.main import EX_CONFIG, run
+from watchbill_operator.endings import EX_CONFIG
+from watchbill_operator.main import run
 
 
 def main() -> int:

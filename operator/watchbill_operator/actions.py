@@ -37,6 +37,7 @@ from watchbill_operator.kube_events import Budget, build_kube_events
 from watchbill_operator.mail import Mail
 from watchbill_operator.mailroom import Mailroom
 from watchbill_operator.metrics import Metrics
+from watchbill_operator.observations import MISSHAPEN
 from watchbill_operator.patching import Patcher, Rank
 from watchbill_operator.statuses import agent_target, rank_of, task_target
 
@@ -131,7 +132,7 @@ class CommitActions:
         for name in agents:
             try:
                 self._fleet.plan(name, self._coordinator.state, time.time())
-            except Exception:  # an object of a shape that nobody thought of must not stop the operator
+            except MISSHAPEN:
                 logger.exception("the pods of Agent %s cannot be planned", name)
 
     def _agents_to_plan(self, committed: Committed) -> set[AgentName]:

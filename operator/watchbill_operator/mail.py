@@ -6,7 +6,7 @@ message says of its sender is not looked at, and incarnation, uid and attempt ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from watchbill_coordination.core.commands import (
     AcceptAttempt,
@@ -17,6 +17,7 @@ from watchbill_coordination.core.commands import (
 )
 from watchbill_coordination.core.messages import Accepted, Finished, Message, Registered, Released
 from watchbill_coordination.core.specs import ReplicaName
+from watchbill_coordination.storage.results import ResultCopied
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,12 @@ def parse_message(replica: ReplicaName, message: Message, *, key: str) -> Comman
             result=message.result,
         )
     return None
+
+
+def accept_result(command: FinishAttempt, copied: object) -> FinishAttempt:
+    """The finish of an attempt after the look at its result: with its size, or as a failure."""
+    if isinstance(copied, ResultCopied):
+        return replace(command, files=copied.files, bytes=copied.bytes)
+    reason = getattr(copied, "reason", "it could not be read")
+    message = f"The result was refused: {reason}"
+    return replace(command, outcome="Failed", reason="ResultRefused", message=message, retryable=False)

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from asyncinotify import Inotify, Mask, Watch
 from watchbill_coordination.core.assignments import Outgoing
@@ -24,9 +24,9 @@ from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.mailbox import InboxWriter, Malformed, OutboxReader, Received
-from watchbill_coordination.storage.results import ResultCopied, copy_result
+from watchbill_coordination.storage.results import copy_result
 
-from watchbill_operator.mail import Mail, parse_message
+from watchbill_operator.mail import Mail, accept_result, parse_message
 
 logger = logging.getLogger(__name__)
 
@@ -240,12 +240,3 @@ class Mailroom:
             logger.warning("a message for %s was not delivered: %s", lane.replica, error)
             return False
         return True
-
-
-def accept_result(command: FinishAttempt, copied: object) -> FinishAttempt:
-    """The finish of an attempt after the look at its result: with its size, or as a failure."""
-    if isinstance(copied, ResultCopied):
-        return replace(command, files=copied.files, bytes=copied.bytes)
-    reason = getattr(copied, "reason", "it could not be read")
-    message = f"The result was refused: {reason}"
-    return replace(command, outcome="Failed", reason="ResultRefused", message=message, retryable=False)

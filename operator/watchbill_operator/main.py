@@ -21,13 +21,14 @@ from watchbill_coordination.coordinator.coordinator import Coordinator
 from watchbill_coordination.core.events import LogOpened
 from watchbill_coordination.storage.atomic import write_atomic
 from watchbill_coordination.storage.epochs import load_own_holder
-from watchbill_coordination.storage.faults import Fenced, LogCorrupt, LogPoisoned, StorageFault
+from watchbill_coordination.storage.faults import Fenced
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
 
-from watchbill_operator.api import Api, ApiError, connector
+from watchbill_operator.api import Api, connector
 from watchbill_operator.config import Config
-from watchbill_operator.election import Election, LeaseLostError, LeaseView, load_identity
+from watchbill_operator.election import Election, LeaseView, load_identity
+from watchbill_operator.endings import OtherLogError, WatchEndedError, explain_end, first_of
 from watchbill_operator.handlers import build_registry, build_settings
 from watchbill_operator.health import Health, HealthServer
 from watchbill_operator.leader import Leader
@@ -37,22 +38,8 @@ from watchbill_operator.reconcile import load_when_there
 
 logger = logging.getLogger(__name__)
 
-EX_CORRUPT = 65  #: the log is corrupt: `watchbill repair` decides
-EX_SOFTWARE = 70
-EX_POISONED = 74  #: the volume failed: restart and recover
-EX_REPLACED = 75  #: another operator leads: restart as a follower
-EX_CONFIG = 78  #: something that a person has to mend
-
 KOPF_STOP_SECONDS = 1.0
 GC_THRESHOLD = 10_000  #: new objects before a look at the young ones
-
-
-class OtherLogError(Exception):
-    """The volume's log is not the one that the Lease names."""
-
-
-class WatchEndedError(Exception):
-    """Nothing is watched any more: start anew."""
 
 
 class Process:
@@ -224,30 +211,6 @@ def run(config: Config) -> tuple[int, str]:
 
 async def _run(config: Config) -> None:
     await Process(config).run()
-
-
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first cause in a group."""
-    first = group.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
-
-
-def explain_end(error: BaseException) -> tuple[int, str]:
-    """Exit code and sentence for what ended a process."""
-    match error:
-        case LogCorrupt():
-            return EX_CORRUPT, f"the log is corrupt: {error}; `watchbill repair` shows what can be done"
-        case Fenced() | LeaseLostError():
-            return EX_REPLACED, f"another operator leads: {error}"
-        case LogPoisoned() | StorageFault():
-            return EX_POISONED, f"the volume failed: {error}"
-        case OtherLogError():
-            return EX_CONFIG, str(error)
-        case OSError() | ApiError():
-            return EX_POISONED, f"cannot go on: {error}"
-        case _:
-            logger.error("unexpected end", exc_info=error)
-            return EX_SOFTWARE, f"unexpected {type(error).__name__}: {error}"
 
 
 async def _ignore(_: Observation) -> None:

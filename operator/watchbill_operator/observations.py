@@ -23,6 +23,8 @@ from watchbill_coordination.core.specs import AgentName, TaskUid, parse_agent_sp
 
 logger = logging.getLogger(__name__)
 
+#: What code raises on an object of a shape that nobody thought of; such an object must not stop the operator.
+MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 REMEMBERED_DELETIONS = 20_000  #: uids of deleted objects; a late event is seconds old, not so many deletions
 
 
@@ -124,7 +126,7 @@ def _is_readable(spec: Any, parse: Callable[[Mapping[str, Any]], object]) -> Typ
         return False
     try:
         parse(spec)
-    except (TypeError, ValueError, KeyError, AttributeError):
+    except MISSHAPEN:
         return False
     return True
 

@@ -27,6 +27,7 @@ from watchbill_operator.api import (
     UnavailableError,
     UnprocessableError,
 )
+from watchbill_operator.observations import MISSHAPEN
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ class Patcher:
         """The status, or None for an object that cannot be told of: it does not stop the others."""
         try:
             return self._build(target)
-        except Exception:  # an object of a shape that nobody thought of must not stop the operator
+        except MISSHAPEN:
             logger.exception("the status of %s cannot be built", target.name)
             return None
 

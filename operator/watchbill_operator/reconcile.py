@@ -79,12 +79,16 @@ async def load_listing(api: Api, see: See) -> Listing:
     listing = Listing()
     for kind, resource, selector in KINDS:
         async for page in api.pages(resource, selector):
-            for number, observation in enumerate(_parse_page(kind, resource, page)):
-                if number % SLICE == 0:
-                    await asyncio.sleep(0)
-                listing.note(observation)
-                await see(observation)
+            await _see_page(_parse_page(kind, resource, page), listing, see)
     return listing
+
+
+async def _see_page(page: Iterable[Observation], listing: Listing, see: See) -> None:
+    for number, observation in enumerate(page):
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
+        listing.note(observation)
+        await see(observation)
 
 
 async def load_when_there(api: Api, see: See, on_wait: Callable[[str], None]) -> Listing:

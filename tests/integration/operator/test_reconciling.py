@@ -19,8 +19,8 @@ def phase(server: ApiServer, name: str) -> str:
     return f"{status['phase']} {status['reason']}"
 
 
-def wait_for_phase(server: ApiServer, name: str, wanted: str) -> None:
-    """Wait until a Task stands there."""
+def expect_phase(server: ApiServer, name: str, wanted: str) -> None:
+    """Fail unless the Task comes to stand there."""
     wait_for(lambda: phase(server, name) == wanted, f"{name} is {wanted}")
 
 
@@ -29,7 +29,7 @@ def test_a_task_that_was_there_before_is_seen(server: ApiServer, operator: Start
     server.create(TASKS, task("a"))
     operator().lead()
 
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
 
 
 def test_a_task_that_comes_later_is_seen(server: ApiServer, operator: Start) -> None:
@@ -37,7 +37,7 @@ def test_a_task_that_comes_later_is_seen(server: ApiServer, operator: Start) -> 
     operator().lead()
     server.create(TASKS, task("a"))
 
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
 
 
 def test_without_crds_it_waits_and_says_so(bare_server: ApiServer, operator: Start) -> None:
@@ -47,32 +47,32 @@ def test_without_crds_it_waits_and_says_so(bare_server: ApiServer, operator: Sta
     install_crds(bare_server)
     one.wait_until_leading()
 
-    wait_for(lambda: one.get("/readyz")[0] == 200, "it is ready")
+    assert wait_for(lambda: one.get("/readyz")[0] == 200, "it is ready")
 
 
 def test_a_task_that_was_deleted_meanwhile_is_recorded_as_deleted(server: ApiServer, operator: Start) -> None:
     """There is no finalizer that would have kept it."""
     one = operator("one").lead()
     server.create(TASKS, task("a"))
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
     one.stop(signal.SIGKILL)
     server.delete(f"{TASKS}/a")
     two = operator("two").lead()
 
-    wait_for(lambda: "TaskDeleted" in two.types(), "the deletion is recorded")
+    assert wait_for(lambda: "TaskDeleted" in two.types(), "the deletion is recorded")
 
 
 def test_a_task_of_the_same_name_is_another_one(server: ApiServer, operator: Start) -> None:
     """Deleted and made again while nobody looked."""
     one = operator("one").lead()
     server.create(TASKS, task("a"))
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
     one.stop(signal.SIGKILL)
     server.delete(f"{TASKS}/a")
     server.create(TASKS, task("a"))
     two = operator("two").lead()
 
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
     assert two.types().count("TaskSubmitted") == 2
     assert two.types().count("TaskDeleted") == 1
 
@@ -81,7 +81,7 @@ def test_a_restart_records_nothing_anew(server: ApiServer, operator: Start) -> N
     """What is known already leads to no event."""
     one = operator("one").lead()
     server.create(TASKS, task("a"))
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
     one.stop()
     before = one.types()
     two = operator("two").lead()
@@ -94,23 +94,23 @@ def test_a_status_that_somebody_changed_is_mended(server: ApiServer, operator: S
     """The log says what is so."""
     operator(WATCHBILL_RECONCILE_SECONDS="1").lead()
     server.create(TASKS, task("a"))
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
     server.patch(f"{TASKS}/a/status", {"status": {"phase": "Failed", "reason": "Invented"}})
 
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
 
 
 def test_a_status_that_was_lost_comes_back_equal(server: ApiServer, operator: Start) -> None:
     """It is a function of the log."""
     one = operator("one").lead()
     server.create(TASKS, task("a"))
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
     before = server.get(f"{TASKS}/a")["status"]
     one.stop()
     server.patch(f"{TASKS}/a/status", {"status": {"message": "edited", "conditions": None, "queuedAt": None}})
     operator("two").lead()
 
-    wait_for(lambda: server.get(f"{TASKS}/a")["status"] == before, "the status is as it was")
+    assert wait_for(lambda: server.get(f"{TASKS}/a")["status"] == before, "the status is as it was")
 
 
 def test_an_idle_operator_writes_nothing_but_its_lease(server: ApiServer, operator: Start) -> None:
@@ -126,7 +126,7 @@ def test_an_idle_operator_writes_nothing_but_its_lease(server: ApiServer, operat
             "spec": {"role": "blue", "replicas": 0},
         },
     )
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
     wait_for(lambda: server.get(f"{AGENTS}/blue")["status"].get("conditions"), "the Agent has a status")
     renewed = one.metric('watchbill_api_calls_total{code="200",verb="update"}')
     patched = one.metric('watchbill_api_calls_total{code="200",verb="patch"}')
@@ -148,7 +148,7 @@ def test_an_api_server_that_goes_away_for_a_while_is_no_harm(server: ApiServer, 
     server.start()
     server.create(TASKS, task("a"))
 
-    wait_for_phase(server, "a", "Queued NoSuchAgent")
+    expect_phase(server, "a", "Queued NoSuchAgent")
     assert one.is_alive
 
 
@@ -189,4 +189,4 @@ def test_a_finished_task_is_deleted_when_its_time_is_over(server: ApiServer, ope
     server.patch(f"{TASKS}/a", {"spec": {"cancel": True}})
 
     wait_for(lambda: not server.exists(f"{TASKS}/a"), "the Task is deleted")
-    wait_for(lambda: "TaskDeleted" in one.types(), "the deletion is recorded")
+    assert wait_for(lambda: "TaskDeleted" in one.types(), "the deletion is recorded")

@@ -10,8 +10,8 @@ from watchbill_coordination.storage.faults import Fenced, LogCorrupt, LogPoisone
 from watchbill_coordination.storage.results import ResultCopied, ResultRefused
 from watchbill_operator.conditions import Finding
 from watchbill_operator.election import LeaseLostError
-from watchbill_operator.mailroom import accept_result
-from watchbill_operator.main import explain_end
+from watchbill_operator.endings import explain_end
+from watchbill_operator.mail import accept_result
 from watchbill_operator.notices import Subject, build_notice
 
 SUBJECT = Subject("v1", "ConfigMap", "a" * 253, "uid", "default")
