@@ -1,112 +1,107 @@
 """The built-in kinds that the server knows.
 
 Owns the way from the table `kinds.json` to `Resource`s: names, scopes, subresources, selectable fields, columns and
-defaults are data there, and the rules and cells that need code are named there and stand in kind_rules.py, pod_rules.py
-and kind_cells.py. A kind that is not in the table does not exist here unless a CustomResourceDefinition brings it.
+defaults are data there; what needs code is named there and stands here, in pod_rules.py, crds.py and kind_cells.py. A
+kind that is not in the table does not exist here unless a CustomResourceDefinition brings it.
+
+Far fewer mistakes are refused than upstream refuses. A fill function changes the object that it is given, which is the
+caller's own copy; a check only reads.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from watchbill_local.server import kind_rules
 from watchbill_local.server.crd_rules import check_crd
 from watchbill_local.server.crds import fill_crd
+from watchbill_local.server.errors import Cause, invalid_value, too_long
 from watchbill_local.server.jsonpath import parse_jsonpath
-from watchbill_local.server.kind_cells import CELLS, build_age
+from watchbill_local.server.kind_cells import CELLS, Cell
+from watchbill_local.server.names import check_data_key
 from watchbill_local.server.pod_rules import check_pod, fill_pod
 from watchbill_local.server.resource import Check, Fill, Resource, Row
 from watchbill_local.server.values import Obj, copy_value
 
-FIELDS = {field.name for field in fields(Resource)}
-TABLE = Path(__file__).with_name("kinds.json")
-PLAIN_COLUMNS: list[Obj] = [{"name": "Name"}, {"name": "Age"}]
-
-FILLS: dict[str, Fill] = {
-    "definition": fill_crd,
-    "namespace": kind_rules.fill_namespace,
-    "pod": fill_pod,
-    "secret": kind_rules.fill_secret,
-    "service": kind_rules.fill_service,
-}
-CHECKS: dict[str, Check] = {
-    "claim": kind_rules.check_claim,
-    "data": kind_rules.check_data,
-    "definition": check_crd,
-    "event": kind_rules.check_event,
-    "lease": kind_rules.check_lease,
-    "pod": check_pod,
-}
+MAX_DATA_BYTES = 1024 * 1024
+_FIELDS = {field.name for field in fields(Resource)}
+_TABLE = Path(__file__).with_name("kinds.json")
+_PLAIN_COLUMNS: list[Obj] = [{"name": "Name"}, {"name": "Age"}]
 
 
 def build_kinds() -> list[Resource]:
     """Return all built-in kinds."""
-    table: list[Obj] = json.loads(TABLE.read_text())
-    stored = {(entry.get("group", ""), entry["plural"]): entry for entry in table}
-    return [_build_kind(entry, stored) for entry in table]
+    return [_build_kind(entry) for entry in json.loads(_TABLE.read_text())]
 
 
-def _build_kind(entry: Obj, stored: dict[tuple[str, str], Obj]) -> Resource:
-    """Return one kind; a view shows the objects of a kind in another group, by that kind's columns and rules."""
-    view_of = entry.get("storage_group")
-    columns = (entry if view_of is None else stored[view_of, entry["plural"]]).get("columns", PLAIN_COLUMNS)
-    row = _build_row(columns)
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+def fill_namespace(value: Obj, old: Obj | None, now: str) -> None:
+    """Label a namespace with its name."""
+    metadata = value["metadata"]
+    metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
+
+
+def fill_secret(value: Obj, old: Obj | None, now: str) -> None:
+    """Encode `stringData` into `data`."""
+    plain = value.pop("stringData", None) or {}
+    if plain:
+        encoded = {key: base64.b64encode(str(text).encode()).decode() for key, text in plain.items()}
+        value["data"] = {**(value.get("data") or {}), **encoded}
+
+
+def check_data(value: Obj, old: Obj | None) -> list[Cause]:
+    """Refuse keys of a config map or secret that cannot be file names, and data beyond 1 MiB."""
+    members = [(field, key, text) for field in ("data", "binaryData") for key, text in (value.get(field) or {}).items()]
+    causes = [invalid_value(f"{field}[{key}]", key, why) for field, key, _ in members for why in check_data_key(key)]
+    if sum(len(text.encode()) for _, _, text in members) > MAX_DATA_BYTES:
+        cause = too_long("data", MAX_DATA_BYTES)
+        causes.append(cause if value.get("kind") == "Secret" else cause._replace(field=""))
+    return causes
+
+
+_FILLS: dict[str, Fill] = {"definition": fill_crd, "namespace": fill_namespace, "pod": fill_pod, "secret": fill_secret}
+_CHECKS: dict[str, Check] = {"data": check_data, "definition": check_crd, "pod": check_pod}
+
+
+def _build_kind(entry: Obj) -> Resource:
+    columns = entry.get("columns", _PLAIN_COLUMNS)
+    named = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items() if key in _FIELDS}
     made: dict[str, Any] = {
-        "group": plain.get("group", ""),
-        "version": "v1",
         "columns": tuple(_build_column(column) for column in columns),
-        "row": row,
-        "fill": _build_fill(entry),
-        "check": CHECKS.get(entry.get("check", "")),
+        "row": _build_row(columns),
+        "fill": _build_fill(entry.get("defaults") or {}, _FILLS.get(entry.get("fill", ""))),
+        "check": _CHECKS.get(entry.get("check", "")),
     }
-    if view_of is not None:
-        made |= {"row": lambda value, now: row(kind_rules.build_core_event(value), now), "is_storage_version": False}
-        made |= {"from_storage": kind_rules.build_new_event, "to_storage": kind_rules.build_core_event}
-    named: dict[str, Any] = {key: value for key, value in plain.items() if key in FIELDS}
-    return Resource(**{**named, **made})
+    return Resource(**{"group": "", "version": "v1", **named, **made})
 
 
 def _build_column(column: Obj) -> Obj:
-    name, is_name = column["name"], column["name"] == "Name"
-    return {
-        "name": name,
-        "type": column.get("type", "string"),
-        "format": "name" if is_name else "",
-        "description": name,
-        "priority": column.get("priority", 0),
-    }
+    name, kind = column["name"], column.get("type", "string")
+    form = "name" if name == "Name" else ""
+    return {"name": name, "type": kind, "format": form, "description": name, "priority": column.get("priority", 0)}
 
 
 def _build_row(columns: list[Obj]) -> Row:
-    cells = [(_build_cell(column), column.get("empty", "")) for column in columns]
+    cells = [(_build_cell(column.get("cell", column["name"].lower())), column.get("empty", "")) for column in columns]
 
     def build_row(value: Obj, now: float) -> list[Any]:
-        found = [cell(value, now) for cell, _ in cells]
-        return [empty if item in (None, "") else item for item, (_, empty) in zip(found, cells, strict=True)]
+        found = [(cell(value, now), empty) for cell, empty in cells]
+        return [empty if item in (None, "") else item for item, empty in found]
 
     return build_row
 
 
-def _build_cell(column: Obj) -> Any:
-    """Return (object, now) -> cell; a cell is a path, the name of a function, or by default the name or the age."""
-    source = column.get("cell")
-    if source is None:
-        return build_age if column["name"] == "Age" else lambda value, now: value["metadata"]["name"]
+def _build_cell(source: str) -> Cell:
+    """Return (object, now) -> cell; a source is a path or the name of a function."""
     if source in CELLS:
         return CELLS[source]
     path = parse_jsonpath(source)
     return lambda value, now: next(iter(path(value)), None)
 
 
-def _build_fill(entry: Obj) -> Fill | None:
-    defaults, special = entry.get("defaults"), FILLS.get(entry.get("fill", ""))
-    if not defaults:
-        return special
-
+def _build_fill(defaults: Obj, special: Fill | None) -> Fill:
     def fill(value: Obj, old: Obj | None, now: str) -> None:
         _fill_defaults(value, defaults)
         if special:
@@ -116,9 +111,12 @@ def _build_fill(entry: Obj) -> Fill | None:
 
 
 def _fill_defaults(value: Obj, defaults: Obj) -> None:
-    """Add members that are absent; a default that is an object is filled in member by member."""
+    """Add members that are absent; an object is filled in member by member, and a list of one object item by item."""
     for key, default in defaults.items():
-        if value.get(key) is None:
+        if isinstance(default, list) and isinstance(default[0], dict):
+            for item in value.get(key) or []:
+                _fill_defaults(item, default[0])
+        elif value.get(key) is None:
             value[key] = copy_value(default)
         elif isinstance(default, dict):
             _fill_defaults(value[key], default)

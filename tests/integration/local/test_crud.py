@@ -341,21 +341,6 @@ def test_a_pod_is_bound_once(server: ApiServer, namespace: str) -> None:
     assert server.get(f"{path}/one")["spec"]["nodeName"] == "n1"
 
 
-def test_an_event_is_seen_in_both_groups(server: ApiServer, namespace: str) -> None:
-    """events.k8s.io shows core events under its own field names."""
-    event = {
-        "metadata": {"generateName": "e-"},
-        "involvedObject": {"kind": "Pod", "name": "one", "namespace": namespace},
-        "reason": "Started",
-        "message": "it runs",
-    }
-    made = server.create(f"/api/v1/namespaces/{namespace}/events", event)["metadata"]["name"]
-
-    seen = server.get(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events/{made}")
-
-    assert (seen["note"], seen["regarding"]["name"]) == ("it runs", "one")
-
-
 @pytest.mark.parametrize(
     ("body", "kind", "code"),
     [
