@@ -1,15 +1,24 @@
-"""Merge patch (RFC 7386) and JSON patch (RFC 6902).
+"""Merge patch (RFC 7386), JSON patch (RFC 6902) and, for the built-in kinds, strategic merge patch.
 
 Owns their meaning and their refusals: a patch that cannot be read is a 400, one that does not apply (a failing `test`
-too) a 422, as upstream answers. Pure: the patched object is new, the given one stays as it is.
+too) a 422, as upstream answers. Which lists a strategic patch merges by which key is the table merge_keys.json (an
+empty key: a set of texts); it goes by the name of the field, which is unambiguous among the kinds served here but for
+`ports`. Of its directives `$patch`, `$setElementOrder/...` and `$deleteFromPrimitiveList/...` are obeyed.
+
+Pure: the patched object is new, the given one stays as it is.
 """
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from watchbill_local.server.errors import bad_request, unprocessable
-from watchbill_local.server.values import copy_value, format_json
+from watchbill_local.server.values import Obj, copy_value, format_json
+
+_MERGE_KEYS: dict[str, str] = json.loads(Path(__file__).with_name("merge_keys.json").read_text())
+_ORDER, _DELETE_FROM = "$setElementOrder", "$deleteFromPrimitiveList"
 
 
 def apply_merge_patch(target: Any, patch: Any) -> Any:
@@ -37,21 +46,40 @@ def apply_json_patch(target: Any, operations: Any) -> Any:
     return document
 
 
-def _apply_operation(document: Any, operation: dict[str, Any]) -> Any:
-    kind, pointer = operation.get("op"), _parse_pointer(operation.get("path"))
-    if kind in ("move", "copy"):
-        source = _parse_pointer(operation.get("from"))
-        value = copy_value(_find(document, source))
-        if kind == "move":
-            document = _change(document, source, "remove", None)
-        return _change(document, pointer, "add", value)
+def apply_strategic_patch(target: Any, patch: Obj) -> Obj:
+    """Return `target` with a strategic merge patch applied."""
+    merged = dict(target) if isinstance(target, dict) and patch.get("$patch") != "replace" else {}
+    for key, value in patch.items():
+        sign, _, field = key.partition("/")
+        if sign == _DELETE_FROM and isinstance(value, list):
+            merged[field] = [item for item in merged.get(field) or [] if item not in value]
+        elif value is None or (isinstance(value, dict) and value.get("$patch") == "delete"):
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            merged[key] = apply_strategic_patch(merged.get(key), value)
+        elif not key.startswith("$"):
+            merged[key] = _merge_list(merged.get(key), value, key) if isinstance(value, list) else value
+    for key, order in patch.items():
+        sign, _, field = key.partition("/")
+        if sign == _ORDER and isinstance(order, list) and isinstance(merged.get(field), list):
+            merged[field] = _order_list(merged[field], order, field)
+    return merged
+
+
+def _apply_operation(document: Any, operation: Obj) -> Any:
+    kind, pointer, value = operation.get("op"), _parse_pointer(operation.get("path")), operation.get("value")
     if kind == "test":
-        if not _is_equal_at(document, pointer, operation.get("value")):
+        if not _is_equal_at(document, pointer, value):
             raise unprocessable()
         return document
-    if kind in ("add", "remove", "replace"):
-        return _change(document, pointer, kind, copy_value(operation.get("value")))
-    raise unprocessable()
+    if kind in ("move", "copy"):
+        source = _parse_pointer(operation.get("from"))
+        value = _find(document, source)
+        document = _change(document, source, "remove", None) if kind == "move" else document
+        kind = "add"
+    if kind not in ("add", "remove", "replace"):
+        raise unprocessable()
+    return _change(document, pointer, kind, copy_value(value))
 
 
 def _parse_pointer(text: Any) -> list[str]:
@@ -87,25 +115,48 @@ def _change(document: Any, pointer: list[str], kind: str, value: Any) -> Any:
         return value
     parent, key = _find(document, pointer[:-1]), pointer[-1]
     if isinstance(parent, list):
-        _change_item(parent, key, kind, value)
-    elif not isinstance(parent, dict):
+        index = len(parent) if key == "-" else int(key) if key.isdecimal() else -1
+        if not 0 <= index < len(parent) + (kind == "add"):
+            raise unprocessable()
+        parent[index : index + (kind != "add")] = [] if kind == "remove" else [value]
+    elif not isinstance(parent, dict) or (kind != "add" and key not in parent):
         raise unprocessable()
-    elif kind == "add" or (kind == "replace" and key in parent):
-        parent[key] = value
-    elif kind == "remove" and key in parent:
+    elif kind == "remove":
         del parent[key]
     else:
-        raise unprocessable()
+        parent[key] = value
     return document
 
 
-def _change_item(items: list[Any], key: str, kind: str, value: Any) -> None:
-    index = len(items) if key == "-" else int(key) if key.isdecimal() else -1
-    if kind == "add" and 0 <= index <= len(items):
-        items.insert(index, value)
-    elif kind == "remove" and 0 <= index < len(items):
-        del items[index]
-    elif kind == "replace" and 0 <= index < len(items):
-        items[index] = value
-    else:
-        raise unprocessable()
+def _find_merge_key(field: str, items: list[Any]) -> str | None:
+    """Return the member by which items of list `field` are matched, None when the list is replaced as a whole."""
+    if field == "ports" and all(isinstance(item, dict) for item in items):
+        return "containerPort" if any("containerPort" in item for item in items) else "port"
+    return _MERGE_KEYS.get(field)
+
+
+def _merge_list(target: Any, patch: list[Any], field: str) -> list[Any]:
+    items: list[Any] = list(target) if isinstance(target, list) else []
+    if {"$patch": "replace"} in patch:
+        return [item for item in patch if item != {"$patch": "replace"}]
+    key = _find_merge_key(field, items + patch)
+    if key == "":
+        return items + [item for item in patch if item not in items]
+    if key is None or not all(isinstance(item, dict) for item in items + patch):
+        return patch
+    for item in patch:
+        index = next((index for index, known in enumerate(items) if known.get(key) == item.get(key)), len(items))
+        merged = [apply_strategic_patch(each, item) for each in items[index : index + 1] or [None]]
+        items[index : index + 1] = [] if item.get("$patch") == "delete" else merged
+    return items
+
+
+def _order_list(items: list[Any], order: list[Any], field: str) -> list[Any]:
+    """Return a list in the order of the items that a client names, the others behind."""
+    key = _find_merge_key(field, items)
+    ranks = {_identify(item, key): rank for rank, item in enumerate(order)}
+    return sorted(items, key=lambda item: ranks.get(_identify(item, key), len(ranks)))
+
+
+def _identify(item: Any, key: str | None) -> str:
+    return format_json(item.get(key) if isinstance(item, dict) and key else item)

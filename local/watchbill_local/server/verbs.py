@@ -24,12 +24,11 @@ from watchbill_local.server.errors import (
 )
 from watchbill_local.server.exchange import answer, answer_success, content_type_of, read_body
 from watchbill_local.server.lists import parse_selection, select
-from watchbill_local.server.patch import apply_json_patch, apply_merge_patch
+from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from watchbill_local.server.registry import PODS
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.shapes import View, render_entry, render_list, show_object
 from watchbill_local.server.store import Entry
-from watchbill_local.server.strategic import apply_strategic_patch
 from watchbill_local.server.targets import JSON, Form, Target
 from watchbill_local.server.values import Obj, copy_value
 from watchbill_local.server.watch import Watch, is_true, parse_watch
