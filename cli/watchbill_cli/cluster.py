@@ -35,6 +35,14 @@ class Task(pykube.objects.NamespacedAPIObject):
     kind = "Task"
 
 
+class Lease(pykube.objects.NamespacedAPIObject):
+    """Who leads."""
+
+    version = "coordination.k8s.io/v1"
+    endpoint = "leases"
+    kind = "Lease"
+
+
 class Cluster:
     """A connection to one namespace."""
 
@@ -84,6 +92,25 @@ class Cluster:
         except (pykube.exceptions.HTTPError, requests.RequestException) as error:
             raise Refused(f"cannot write ConfigMap {body['metadata']['name']}: {error}") from error
         return True
+
+    def led_from(self) -> str:
+        """The id of the log that the operator's Lease names; empty where there is none."""
+        lease = self._lease()
+        return str((lease.annotations if lease else {}).get("watchbill.dev/log-id", ""))
+
+    def forget_lease(self) -> None:
+        """Delete the operator's Lease; the next leader makes one of its own."""
+        if lease := self._lease():
+            lease.delete()
+
+    def _lease(self) -> Lease | None:
+        try:
+            found: Lease | None = Lease.objects(self._api, namespace=self.namespace).get_or_none(
+                name="watchbill-operator"
+            )
+        except (pykube.exceptions.HTTPError, requests.RequestException) as error:
+            raise Refused(f"the API server does not answer ({error}): is the system up? `make up` starts it") from error
+        return found
 
     def _list(self, kind: type[pykube.objects.NamespacedAPIObject]) -> list[Mapping[str, Any]]:
         try:

@@ -7,7 +7,6 @@ way on every control plane: through the API, never by the volume.
 from __future__ import annotations
 
 import base64
-import os
 import re
 from argparse import Namespace
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 from watchbill_cli.archive import MAX_BYTES, Archive, pack
 from watchbill_cli.cluster import Cluster
-from watchbill_cli.home import Refused, default_home
+from watchbill_cli.home import Refused, default_home, kubeconfig_path
 
 LABEL = "watchbill.dev/shared-context"
 PART_BYTES = 900 * 1024
@@ -26,10 +25,7 @@ RESERVED = ("project-state.md", "results", "input")
 
 def run_put(arguments: Namespace) -> int:
     """Send it, and print the entry of `context[]`."""
-    kubeconfig = Path(os.environ.get("KUBECONFIG") or default_home().kubeconfig)
-    if not kubeconfig.is_file():
-        raise Refused(f"there is no kubeconfig {kubeconfig}: start a system with `make up`, or set KUBECONFIG")
-    print(put(Cluster(kubeconfig), arguments.path))
+    print(put(Cluster(kubeconfig_path(default_home())), arguments.path))
     return 0
 
 

@@ -109,3 +109,14 @@ def volume_root(home: Home) -> Path:
     if not (root / "orchestration").is_dir():
         raise Refused(f"no event log below {root}: start a system with `make up`, or set WATCHBILL_ROOT")
     return root
+
+
+def kubeconfig_path(home: Home) -> Path:
+    """`$KUBECONFIG`, else that of the local system.
+
+    Raises Refused where there is no such file.
+    """
+    path = Path(os.environ.get("KUBECONFIG") or home.kubeconfig)
+    if not path.is_file():
+        raise Refused(f"there is no kubeconfig {path}: start a system with `make up`, or set KUBECONFIG")
+    return path

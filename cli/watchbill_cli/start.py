@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from watchbill_coordination.core.evolve import fold
+from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
 
@@ -24,11 +25,12 @@ from watchbill_cli.cluster import Cluster
 from watchbill_cli.context import put_archive
 from watchbill_cli.home import Home, Refused, data_file, default_home
 from watchbill_cli.kubectl import run_kubectl
-from watchbill_cli.system import exclusive, start_system
+from watchbill_cli.system import NODE, exclusive, running, start_system
 from watchbill_cli.tables import Progress, render_table, task_row
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.1
+HEARTBEAT_SECONDS = 15.0  #: an agent that lives beats more often
 ENDED = ("Succeeded", "Failed", "Cancelled")
 
 
@@ -39,11 +41,12 @@ def run_start(arguments: Namespace) -> int:
     source = pack(Path(arguments.quickstart)) if arguments.quickstart else None
     progress = Progress()
     began = time.monotonic()
+    fresh = time.time() if NODE not in running(home) else time.time() - HEARTBEAT_SECONDS
     with exclusive(home):
         cluster = start_system(home, progress, kubeconfig=arguments.kubeconfig, port=arguments.port)
         manifests = [data_file(name) for name in ("base/volume-claim.yaml", "samples/agents.yaml")]
         run_kubectl(home.kubeconfig, ["apply", *(word for path in manifests for word in ("-f", str(path)))])
-        wait_until_ready(cluster, progress)
+        wait_until_ready(home, cluster, progress, fresh)
     progress.done(f"Agents ready after {time.monotonic() - began:.1f} s.")
     if source is None:
         print(next_steps(home))
@@ -71,21 +74,31 @@ def run_kubeconfig(arguments: Namespace) -> int:
     return 0
 
 
-def wait_until_ready(cluster: Cluster, progress: Progress) -> None:
-    """Wait until every Agent has the replicas that it wants.
+def wait_until_ready(home: Home, cluster: Cluster, progress: Progress, fresh: float) -> None:
+    """Wait until every Agent has the replicas that it wants, and each of them lives.
 
-    Raises Refused with the Agents' own words when that takes too long.
+    A status may still tell of agents of before, so their heartbeats must be newer than `fresh` (seconds since the Unix
+    epoch). Raises Refused with the Agents' own words when that takes too long.
     """
     until = time.monotonic() + READY_SECONDS
     while True:
         agents = cluster.agents()
-        lacking = [agent for agent in agents if not is_ready(agent)]
+        lacking = [agent for agent in agents if not (is_ready(agent) and is_alive(home, agent, fresh))]
         if agents and not lacking:
             return
         if time.monotonic() > until:
             raise Refused("not all agents are ready: " + "; ".join(describe(agent) for agent in lacking))
         progress.say("waiting for agents: " + ", ".join(describe(agent) for agent in agents))
         time.sleep(POLL_SECONDS)
+
+
+def is_alive(home: Home, agent: Mapping[str, Any], fresh: float) -> bool:
+    """Whether all ready replicas wrote a heartbeat since then. What is in it does not matter here."""
+    layout = Layout(home.volume)
+    name = agent["metadata"]["name"]
+    ready = int((agent.get("status") or {}).get("readyReplicas", 0))
+    beats = (layout.workspace(ReplicaName(f"{name}-{n}")) / "state" / "heartbeat.json" for n in range(ready))
+    return all(beat.exists() and beat.lstat().st_mtime >= fresh for beat in beats)
 
 
 def is_ready(agent: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import sys
 import time
@@ -53,10 +54,12 @@ def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = No
         _adopt_kubeconfig(home, kubeconfig)
         cluster = Cluster(home.kubeconfig)
     node = find(home, NODE) or start(home, NODE, _node_command(home), {})
+    if find(home, OPERATOR) is None:
+        home.operator_status.unlink(missing_ok=True)  # of a former life
     apply_crds(home, cluster)
     operator = find(home, OPERATOR) or start(home, OPERATOR, _module("watchbill_operator"), operator_environment(home))
     progress.say("starting operator and node")
-    _wait_for(home, operator, home.operator_status.exists)
+    _wait_for(home, operator, lambda: load_operator_phase(home) == "leading")
     if not node.is_alive():
         raise Refused(f"the process node stopped at once: {last_words(home, NODE)}")
     return cluster
@@ -87,6 +90,14 @@ def apply_crds(home: Home, cluster: Cluster) -> None:
     mark.write_text(digest)
 
 
+def load_operator_phase(home: Home) -> str:
+    """What the operator says that it does: empty before it says anything, then `waiting` and `leading`."""
+    try:
+        return str(json.loads(home.operator_status.read_text())["phase"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def running(home: Home) -> Mapping[str, Process]:
     """The processes that are alive, by name."""
     found = ((name, find(home, name)) for name in (SERVER, NODE, OPERATOR))
@@ -98,7 +109,6 @@ def _start_server(home: Home, progress: Progress, port: int | None) -> Cluster:
     if server is None:
         progress.say("starting the API server")
         home.kubeconfig.unlink(missing_ok=True)
-        home.operator_status.unlink(missing_ok=True)
         command = [*_module("watchbill_local.server"), "--data", str(home.path / "api-server")]
         command += ["--kubeconfig", str(home.kubeconfig)]
         command += ["--port", str(port)] if port else []

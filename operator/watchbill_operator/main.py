@@ -173,7 +173,7 @@ class Process:
             told = f"has the log {found}" if found else "has no log"
             raise OtherLogError(
                 f"the volume {self._config.root} {told}, but this namespace was led from the log {lease.log_id}: "
-                "mount the right volume, or, to go on with this one, `kubectl delete lease watchbill-operator`"
+                "mount the right volume, or, to go on with this one, `watchbill adopt --yes`"
             )
 
     def _wait(self, reason: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections import Counter
 
@@ -117,3 +118,17 @@ def test_a_pod_that_registers_only_after_the_operators_restart_is_heard(own_syst
     done = own_system.watchbill("start")
 
     assert done.code == 0, done.err
+
+
+def test_another_volume_is_refused_until_it_is_adopted(own_system: LocalSystem) -> None:
+    """An operator does not go on by itself with a log that is not the one that it led from."""
+    own_system.watchbill("stop")
+    shutil.rmtree(own_system.root / "orchestration")
+
+    refused = own_system.watchbill("start")
+    asked = own_system.watchbill("adopt")
+    adopted = own_system.watchbill("adopt", "--yes")
+
+    assert (refused.code, asked.code, adopted.code) == (2, 1, 0)
+    assert "watchbill adopt" in refused.err
+    assert own_system.watchbill("start").code == 0
