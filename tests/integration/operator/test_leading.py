@@ -89,7 +89,7 @@ def test_another_log_is_not_led_from(operator: Start) -> None:
     other = operator("two", root="another volume").start()
 
     assert other.wait() == 78
-    assert "kubectl delete lease watchbill-operator" in other.log
+    assert "watchbill adopt" in other.log
 
 
 def test_a_stop_is_quick_and_seals_the_log(operator: Start) -> None:
