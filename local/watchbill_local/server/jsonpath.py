@@ -7,9 +7,12 @@ found, in order; nothing found is an empty list, never an error.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from watchbill_local.server.values import dig
 
 Path = Callable[[Any], list[Any]]
 _Step = Callable[[Any], Iterable[Any]]
@@ -39,10 +42,7 @@ def parse_jsonpath(text: str) -> Path:
         steps.append(_build_step(match))
 
     def find(value: Any) -> list[Any]:
-        found = [value]
-        for step in steps:
-            found = [item for each in found for item in step(each)]
-        return found
+        return functools.reduce(lambda found, step: [item for each in found for item in step(each)], steps, [value])
 
     return find
 
@@ -54,42 +54,21 @@ def split_simple_path(text: str) -> tuple[str, ...]:
 
 def _build_step(match: re.Match[str]) -> _Step:
     if match["star"] or match["name"] == "*":
-        return _all_items
-    if match["index"] is not None:
-        return _index_step(int(match["index"]))
-    if match["key"] is not None:
-        return _filter_step(match["key"].split("."), match["op"] == "==", _parse_literal(match["value"]))
-    if match["name"] is not None:
-        return _member_step(re.sub(r"\\(.)", r"\1", match["name"]))
-    return _member_step(match["single"] if match["single"] is not None else match["double"])
-
-
-def _all_items(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-def _member_step(name: str) -> _Step:
+        return lambda value: value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if match["index"]:
+        index = int(match["index"])
+        return lambda value: value[index : index + 1 or None] if isinstance(value, list) else ()
+    if match["key"]:
+        path, wanted, literal = match["key"].split("."), match["op"] == "==", _parse_literal(match["value"])
+        return lambda value: (
+            [item for item in value if (dig(item, *path) == literal) is wanted] if isinstance(value, list) else ()
+        )
+    quoted = match["single"] if match["double"] is None else match["double"]
+    name = quoted if match["name"] is None else re.sub(r"\\(.)", r"\1", match["name"])
     return lambda value: (value[name],) if isinstance(value, dict) and name in value else ()
-
-
-def _index_step(index: int) -> _Step:
-    return lambda value: (value[index],) if isinstance(value, list) and -len(value) <= index < len(value) else ()
-
-
-def _filter_step(path: list[str], wanted: bool, literal: Any) -> _Step:
-    def is_match(item: Any) -> bool:
-        for key in path:
-            item = item.get(key) if isinstance(item, dict) else None
-        return (item == literal) is wanted
-
-    return lambda value: [item for item in value if is_match(item)] if isinstance(value, list) else ()
 
 
 def _parse_literal(text: str) -> Any:
     if text[0] in "\"'":
         return text[1:-1]
-    if text in ("true", "false"):
-        return text == "true"
-    return int(text) if re.fullmatch(r"-?\d+", text) else text
+    return {"true": True, "false": False}.get(text, int(text) if re.fullmatch(r"-?\d+", text) else text)

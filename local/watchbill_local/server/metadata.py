@@ -18,34 +18,20 @@ MAX_ANNOTATION_BYTES = 256 * 1024
 
 def check_metadata(resource: Resource, metadata: Obj) -> list[Cause]:
     """Return what is wrong with the metadata of any object, whose members are of the right types by now."""
-    name = metadata.get("name")
-    causes = [invalid_value("metadata.name", name, why) for why in check_name(name, resource.name_rule)] if name else []
-    causes += _check_labels(metadata.get("labels") or {})
-    causes += _check_annotations(metadata.get("annotations") or {})
-    causes += _check_owners(metadata.get("ownerReferences") or [])
-    return causes + [
-        invalid_value("metadata.finalizers", finalizer, why)
-        for finalizer in metadata.get("finalizers") or []
-        for why in check_qualified_name(finalizer)
-    ]
-
-
-def _check_labels(labels: dict[str, str]) -> list[Cause]:
-    field = "metadata.labels"
-    causes = [invalid_value(field, key, why) for key in labels for why in check_qualified_name(key)]
-    return causes + [invalid_value(field, value, why) for value in labels.values() for why in check_label_value(value)]
-
-
-def _check_annotations(annotations: dict[str, str]) -> list[Cause]:
-    field = "metadata.annotations"
-    causes = [invalid_value(field, key, why) for key in annotations for why in check_qualified_name(key.lower())]
-    total = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
-    return causes if total <= MAX_ANNOTATION_BYTES else [*causes, too_long(field, MAX_ANNOTATION_BYTES)]
+    name, labels, annotations = metadata.get("name"), metadata.get("labels") or {}, metadata.get("annotations") or {}
+    checked = [("name", name, check_name(name, resource.name_rule))] if name else []
+    checked += [("labels", key, check_qualified_name(key)) for key in labels]
+    checked += [("labels", value, check_label_value(value)) for value in labels.values()]
+    checked += [("annotations", key, check_qualified_name(key.lower())) for key in annotations]
+    checked += [("finalizers", each, check_qualified_name(each)) for each in metadata.get("finalizers") or []]
+    causes = [invalid_value(f"metadata.{field}", text, why) for field, text, found in checked for why in found]
+    if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > MAX_ANNOTATION_BYTES:
+        causes.append(too_long("metadata.annotations", MAX_ANNOTATION_BYTES))
+    return causes + _check_owners(metadata.get("ownerReferences") or [])
 
 
 def _check_owners(owners: list[Any]) -> list[Cause]:
-    words = {"apiVersion": "version must not be empty"}
-    field = "metadata.ownerReferences"
+    field, words = "metadata.ownerReferences", {"apiVersion": "version must not be empty"}
     causes = [
         invalid_value(f"{field}[{index}].{key}", "", words.get(key, "must not be empty"))
         for index, owner in enumerate(owners)

@@ -42,8 +42,8 @@ class Resource(Named):
     """One served resource."""
 
     namespaced: bool = True
-    singular: str = ""
-    list_kind: str = ""
+    singular: str = ""  #: the kind in lower case if empty
+    list_kind: str = ""  #: the kind and List if empty
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()  #: status, scale, log, binding, ...
@@ -57,7 +57,6 @@ class Resource(Named):
     name_rule: NameRule = "subdomain"
     crd: str | None = None  #: name of the CustomResourceDefinition that it comes from
     schema: Schema | None = None
-    storage_group: str | None = None  #: group under which the objects are stored; the own one if None
     from_storage: Convert | None = None  #: stored form -> this version
     to_storage: Convert | None = None  #: this version -> stored form
     is_preferred: bool = True  #: its version is the one that its group recommends
@@ -65,14 +64,10 @@ class Resource(Named):
     scale: Scale | None = None
     warning: str | None = None  #: sent with each answer, for deprecated versions
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "singular", self.singular or self.kind.lower())
-        object.__setattr__(self, "list_kind", self.list_kind or f"{self.kind}List")
-
     @property
     def key(self) -> tuple[str, str]:
-        """(group, plural) under which objects are stored; versions and views of a kind share it."""
-        return (self.group if self.storage_group is None else self.storage_group, self.plural)
+        """(group, plural) under which objects are stored; the versions of a kind share it."""
+        return (self.group, self.plural)
 
     @property
     def has_status(self) -> bool:

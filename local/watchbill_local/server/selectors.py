@@ -22,7 +22,7 @@ _Test = Callable[[str | None], bool]
 _TERM = re.compile(
     r"""\s*(?:
         (?P<set_key>[^\s!=<>,()]+)\s+(?P<set_op>in|notin)\s*\((?P<values>[^)]*)\)
-      | (?P<key>[^\s!=<>,()]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s,()=!<>]*)
+      | (?P<key>[^\s!=<>,()]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s,()=!<>]*)
       | !\s*(?P<absent>[^\s!=<>,()]+)
       | (?P<present>[^\s!=<>,()]+)
     )\s*(?:,|$)""",
@@ -33,7 +33,7 @@ _COMMON_FIELDS = ("metadata.name", "metadata.namespace")
 
 
 def parse_label_selector(text: str | None) -> LabelPredicate | None:
-    """Return a predicate over an object's labels: `a=b, c!=d, e in (f,g), h notin (i), j, !k, l>3`."""
+    """Return a predicate over an object's labels: `a=b, c!=d, e in (f,g), h notin (i), j, !k`."""
     if not text or not text.strip():
         return None
     tests: list[tuple[str, _Test]] = []
@@ -76,24 +76,13 @@ def parse_field_selector(text: str | None, resource: Resource) -> FieldPredicate
 def _parse_term(match: re.Match[str]) -> tuple[str, _Test]:
     key = match["set_key"] or match["key"] or match["absent"] or match["present"]
     _insist(key, check_qualified_name(key), "<nil>")
-    if match["absent"]:
-        return key, lambda found: found is None
-    if match["present"]:
-        return key, lambda found: found is not None
-    if match["op"] in (">", "<"):
-        return key, _parse_comparison(match["op"], match["value"])
-    values = {value.strip() for value in match["values"].split(",")} if match["set_key"] else {match["value"]}
+    if match["absent"] or match["present"]:
+        return key, lambda found: (found is None) is bool(match["absent"])
+    values = {value.strip() for value in (match["values"] or match["value"] or "").split(",")}
     for value in sorted(values):
         _insist(value, check_label_value(value), f"values[0][{key}]")
-    wanted = match["set_op"] == "in" if match["set_key"] else match["op"] != "!="
+    wanted = (match["set_op"] or match["op"]) not in ("notin", "!=")
     return key, lambda found: (found in values) is wanted
-
-
-def _parse_comparison(operator: str, text: str) -> _Test:
-    is_whole = re.compile(r"[+-]?\d+").fullmatch
-    _insist(text, [] if is_whole(text) else ["for 'Gt', 'Lt' operators, the value must be an integer"], "values[0]")
-    sign = 1 if operator == ">" else -1
-    return lambda found: found is not None and bool(is_whole(found)) and sign * int(found) > sign * int(text)
 
 
 def _insist(text: str, problems: list[str], where: str) -> None:

@@ -5,10 +5,15 @@ Owns RFC 3339 in both directions and the short human form of a duration. All but
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_YEAR_DAYS = 365
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "y": 31_536_000}
+_STEPS: tuple[tuple[float, str, str], ...] = (
+    *((120, "s", ""), (600, "m", "s"), (10_800, "m", ""), (28_800, "h", "m"), (172_800, "h", ""), (691_200, "d", "h")),
+    *((63_072_000, "d", ""), (252_288_000, "y", "d"), (math.inf, "y", "")),
+)
+"""(seconds below which the step holds, first unit, second unit)."""
 
 
 def now_iso() -> str:
@@ -30,31 +35,13 @@ def human_duration(seconds: float) -> str:
     whole = int(seconds)
     if whole < 0:
         return "0s" if whole >= -1 else "<invalid>"
-    if whole < 2 * _MINUTE:
-        return f"{whole}s"
-    minutes, hours, days = whole // _MINUTE, whole // _HOUR, whole // _DAY
-    if minutes < 10:
-        return _two(minutes, "m", whole % _MINUTE, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return _two(days, "d", hours % 24, "h")
-    if days < 2 * _YEAR_DAYS:
-        return f"{days}d"
-    years = days // _YEAR_DAYS
-    return _two(years, "y", days % _YEAR_DAYS, "d") if years < 8 else f"{years}y"
+    first, second = next((first, second) for limit, first, second in _STEPS if whole < limit)
+    count, rest = divmod(whole, _UNITS[first])
+    more = rest // _UNITS[second] if second else 0
+    return f"{count}{first}{more}{second}" if more else f"{count}{first}"
 
 
 def age_of(timestamp: str | None, now: float) -> str:
     """Return the age at `now` (seconds since the epoch) of a time that the API wrote, or `<unknown>`."""
     moment = parse_time(timestamp) if timestamp else None
     return "<unknown>" if moment is None else human_duration(now - moment)
-
-
-def _two(big: int, big_unit: str, small: int, small_unit: str) -> str:
-    """Return both figures, or the first alone when the second is zero."""
-    return f"{big}{big_unit}{small}{small_unit}" if small else f"{big}{big_unit}"
