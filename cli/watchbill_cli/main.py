@@ -83,6 +83,14 @@ def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         says="stop the local system; nothing is lost",
         examples="  watchbill stop\n  watchbill stop --drain 60",
     )
+    adopt = _verb(
+        verbs,
+        "adopt",
+        "adopt:run_adopt",
+        says="go on with the log on this volume, though the namespace was led from another one",
+        examples="  watchbill adopt\n  watchbill adopt --yes",
+    )
+    adopt.add_argument("--yes", action="store_true", help="do it")
     stop.add_argument(
         "--drain", type=float, default=10.0, metavar="SECONDS", help="how long running tasks may end (default 10)"
     )
