@@ -52,10 +52,12 @@ def fill_secret(value: Obj, old: Obj | None, now: str) -> None:
 
 
 def check_data(value: Obj, old: Obj | None) -> list[Cause]:
-    """Refuse keys of a config map or secret that cannot be file names, and data beyond 1 MiB."""
+    """Refuse keys of a config map or secret that cannot be file names, and data beyond 1 MiB, counted decoded."""
+    encoded = "data" if value.get("kind") == "Secret" else "binaryData"
     members = [(field, key, text) for field in ("data", "binaryData") for key, text in (value.get(field) or {}).items()]
     causes = [invalid_value(f"{field}[{key}]", key, why) for field, key, _ in members for why in check_data_key(key)]
-    if sum(len(text.encode()) for _, _, text in members) > MAX_DATA_BYTES:
+    sizes = (len(text.rstrip("=")) * 3 // 4 if field == encoded else len(text.encode()) for field, _, text in members)
+    if sum(sizes) > MAX_DATA_BYTES:
         cause = too_long("data", MAX_DATA_BYTES)
         causes.append(cause if value.get("kind") == "Secret" else cause._replace(field=""))
     return causes

@@ -247,7 +247,10 @@ def test_the_plain_text_of_a_secret_is_encoded() -> None:
         ("configmaps", {"data": {"a/b": "x"}}, [("FieldValueInvalid", "data[a/b]")]),
         ("configmaps", {"binaryData": {"..a": "x"}}, [("FieldValueInvalid", "binaryData[..a]")]),
         ("configmaps", {"data": {"a": "x" * (2**20 + 1)}}, [("FieldValueTooLong", "")]),
-        ("secrets", {"kind": "Secret", "data": {"a": "x" * (2**20 + 1)}}, [("FieldValueTooLong", "data")]),
+        ("configmaps", {"binaryData": {"a": "A" * (2**20 + 4)}}, []),
+        ("configmaps", {"binaryData": {"a": "A" * (2**20 // 3 * 4 + 8)}}, [("FieldValueTooLong", "")]),
+        ("secrets", {"kind": "Secret", "data": {"a": "A" * (2**20 + 4)}}, []),
+        ("secrets", {"kind": "Secret", "data": {"a": "A" * (2**20 // 3 * 4 + 8)}}, [("FieldValueTooLong", "data")]),
     ],
 )
 def test_a_built_in_kind_refuses_what_makes_no_sense(kind: str, value: Obj, causes: list[tuple[str, str]]) -> None:
