@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from watchbill_local.server.errors import ROOT, Cause, forbidden_value, required
+from watchbill_local.server.errors import ROOT, Cause
 from watchbill_local.server.schema_validate import MISSING, correlate_items, is_readable
 from watchbill_local.server.values import Obj, child_path, format_json
 
@@ -75,12 +75,10 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 class Rule:
     """One compiled rule."""
 
+    raw: Obj
     source: str  #: the message, else the expression: what upstream names the rule by
     program: cel.Program
-    message: str
     message_program: cel.Program | None
-    reason: str
-    field_path: str  #: below the value, such as `.name`, or empty
     is_transition: bool  #: names oldSelf: needs an old value
 
 
@@ -116,18 +114,9 @@ def compile_rule(raw: Obj) -> Rule:
     """Return one rule. Raises ValueError, with the parser's report, if it or its messageExpression does not compile."""
     if raw.get("optionalOldSelf"):
         raise ValueError("optionalOldSelf is not supported by this server")
-    program = cel.compile(raw["rule"])
-    expression, message = raw.get("messageExpression"), (raw.get("message") or "").strip()
-    source = message or raw["rule"].strip()
-    return Rule(
-        source=source,
-        program=program,
-        message=message or f"failed rule: {source}",
-        message_program=cel.compile(expression) if expression else None,
-        reason=raw.get("reason") or "FieldValueInvalid",
-        field_path=raw.get("fieldPath") or "",
-        is_transition="oldSelf" in program.variables(),
-    )
+    program, expression = cel.compile(raw["rule"]), raw.get("messageExpression")
+    source = (raw.get("message") or raw["rule"]).strip()
+    return Rule(raw, source, program, cel.compile(expression) if expression else None, "oldSelf" in program.variables())
 
 
 def run_rules(tree: RuleTree, value: Obj, old: Obj | None) -> list[Cause]:
@@ -192,13 +181,15 @@ def _describe(error: Exception, rule: Rule) -> str:
 
 
 def _build_cause(rule: Rule, context: cel.Context, value: Any, path: str) -> Cause:
-    message = _evaluate_message(rule, context)
-    where = (path + rule.field_path if path else rule.field_path.removeprefix(".")) or ROOT
+    reason, message = rule.raw.get("reason") or "FieldValueInvalid", _evaluate_message(rule, context)
+    where = (path + (rule.raw.get("fieldPath") or "")).removeprefix("" if path else ".") or ROOT
     shown = "" if isinstance(value, (dict, list)) else f": {format_json(value)}"
-    if rule.reason == "FieldValueDuplicate":
-        return Cause(rule.reason, where, f"Duplicate value{shown}")
-    plain = {"FieldValueForbidden": forbidden_value, "FieldValueRequired": required}.get(rule.reason)
-    return plain(where, message) if plain else Cause(rule.reason, where, f"Invalid value{shown}: {message}")
+    texts = {
+        "FieldValueDuplicate": f"Duplicate value{shown}",
+        "FieldValueForbidden": f"Forbidden: {message}",
+        "FieldValueRequired": f"Required value: {message}",
+    }
+    return Cause(reason, where, texts.get(reason, f"Invalid value{shown}: {message}"))
 
 
 def _evaluate_message(rule: Rule, context: cel.Context) -> str:
@@ -207,5 +198,6 @@ def _evaluate_message(rule: Rule, context: cel.Context) -> str:
         text = rule.message_program.execute(context) if rule.message_program else None
     except _EVALUATION_ERRORS:
         text = None
-    found = text.strip() if isinstance(text, str) else ""
-    return rule.message if "\n" in found else found or rule.message
+    if isinstance(text, str) and text.strip() and "\n" not in text.strip():
+        return text.strip()
+    return rule.source if rule.raw.get("message") else f"failed rule: {rule.source}"

@@ -20,8 +20,7 @@ from watchbill_local.server.values import Obj, dig
 _SCOPES = ("Cluster", "Namespaced")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_LIST_TYPES = (None, "atomic", "set", "map")
-_RULES, _KEYS = "x-kubernetes-validations", "x-kubernetes-list-map-keys"
+_RULES = "x-kubernetes-validations"
 
 
 def check_crd(value: Obj, old: Obj | None) -> list[Cause]:
@@ -90,18 +89,12 @@ def _check_schema(root: Obj, where: str) -> list[Cause]:
 
 def _check_node(schema: Obj, path: str, level: str) -> list[Cause]:
     """Return what is wrong with a schema and with those below it."""
-    kind, list_type = schema.get("type"), schema.get("x-kubernetes-list-type")
-    causes = []
+    kind, causes = schema.get("type"), _check_compilation(schema, path)
     if kind not in _TYPES and (kind or not (schema.get(INT_OR_STRING) or schema.get(PRESERVE))):
         empty = required(f"{path}.type", f"must not be empty {level}")
         causes.append(unsupported(f"{path}.type", kind, _TYPES) if kind else empty)
     if kind == "array" and not schema.get("items"):
         causes.append(required(f"{path}.items", "must be specified"))
-    if list_type not in _LIST_TYPES:
-        causes.append(unsupported(f"{path}.x-kubernetes-list-type", list_type, _LIST_TYPES[1:]))
-    if list_type == "map" and not schema.get(_KEYS):
-        causes.append(required(f"{path}.{_KEYS}", "must not be empty if x-kubernetes-list-type is map"))
-    causes += _check_compilation(schema, path)
     below = [(f"properties[{key}]", each, "object fields") for key, each in (schema.get("properties") or {}).items()]
     below += [("items", schema.get("items"), "array items")]
     below += [("additionalProperties", schema.get("additionalProperties"), "object fields")]

@@ -6,13 +6,13 @@ definition unfit stands in crd_rules.py. Pure: the server stores the CRD and swa
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
 from typing import Any
 
 from watchbill_local.server.errors import Cause, invalid_value
 from watchbill_local.server.jsonpath import parse_jsonpath, split_simple_path
-from watchbill_local.server.resource import Convert, Resource, Row, Scale
+from watchbill_local.server.resource import Resource, Row, Scale
 from watchbill_local.server.schema import Schema
 from watchbill_local.server.times import age_of, parse_time
 from watchbill_local.server.values import Obj, copy_value, dig, format_json, name_go_type
@@ -20,10 +20,6 @@ from watchbill_local.server.values import Obj, copy_value, dig, format_json, nam
 CRD_GROUP, CRD_PLURAL = "apiextensions.k8s.io", "customresourcedefinitions"
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 MAX_REPLICAS = 2**31 - 1
-_REPLICA_RULES: list[tuple[Callable[[int], bool], str]] = [
-    (lambda replicas: replicas < 0, "a non-negative integer"),
-    (lambda replicas: replicas > MAX_REPLICAS, f"less than or equal to {MAX_REPLICAS}"),
-]
 _GO_TYPES = {"boolean": "bool", "integer": "number", "number": "number"}
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 _ACCEPTED = {
@@ -69,13 +65,13 @@ def fill_crd(value: Obj, old: Obj | None, now: str) -> None:
 
 def check_scale(value: Obj, scale: Scale) -> list[Cause]:
     """Return what is wrong with the numbers that the scale subresource reads."""
-    found = {path: dig(value, *split_simple_path(path)) for path in (scale.spec_replicas, scale.status_replicas)}
-    return [
-        invalid_value(path, replicas, f"should be {words}")
-        for path, replicas in found.items()
-        for is_broken, words in _REPLICA_RULES
-        if isinstance(replicas, int) and is_broken(replicas)
-    ]
+    causes = []
+    for path in (scale.spec_replicas, scale.status_replicas):
+        replicas = dig(value, *split_simple_path(path))
+        if isinstance(replicas, int) and not 0 <= replicas <= MAX_REPLICAS:
+            words = "a non-negative integer" if replicas < 0 else f"less than or equal to {MAX_REPLICAS}"
+            causes.append(invalid_value(path, replicas, f"should be {words}"))
+    return causes
 
 
 def build_columns(printed: list[Obj]) -> list[Obj]:
@@ -84,10 +80,8 @@ def build_columns(printed: list[Obj]) -> list[Obj]:
     columns: list[Obj] = [{**name, "description": "Name must be unique within a namespace."}]
     for each in printed or [_AGE]:
         description = f"Custom resource definition column (in JSONPath format): {each['jsonPath']}"
-        column = {"format": "", "description": description, "priority": 0, **each}
-        del column["jsonPath"]
-        columns.append(column)
-    return columns
+        columns.append({"format": "", "description": description, "priority": 0, **each})
+    return [{key: value for key, value in column.items() if key != "jsonPath"} for column in columns]
 
 
 def build_row(printed: list[Obj]) -> Row:
@@ -116,8 +110,9 @@ def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Res
     group, subresources = spec["group"], version.get("subresources") or {}
     stored = next((each["name"] for each in spec["versions"] if each.get("storage")), version["name"])
     is_stored = version["name"] == stored
-    printed = version.get("additionalPrinterColumns") or []
-    scale = _build_scale(subresources.get("scale"))
+    printed, raw = version.get("additionalPrinterColumns") or [], subresources.get("scale")
+    paths: list[Any] = [(raw or {}).get(f"{name}Path") for name in ("specReplicas", "statusReplicas", "labelSelector")]
+    scale = Scale(*paths) if raw is not None else None
     warning = version.get("deprecationWarning") or f"{group}/{version['name']} {names['kind']} is deprecated"
     return Resource(
         group=group,
@@ -137,8 +132,8 @@ def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Res
         crd=definition["metadata"]["name"],
         schema=Schema(dig(version, "schema", "openAPIV3Schema")),
         is_preferred=is_preferred,
-        from_storage=None if is_stored else _build_conversion(f"{group}/{version['name']}"),
-        to_storage=None if is_stored else _build_conversion(f"{group}/{stored}"),
+        from_storage=None if is_stored else functools.partial(_convert, f"{group}/{version['name']}"),
+        to_storage=None if is_stored else functools.partial(_convert, f"{group}/{stored}"),
         is_storage_version=is_stored,
         scale=scale,
         check=(lambda value, old: check_scale(value, scale)) if scale else None,
@@ -146,13 +141,6 @@ def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Res
     )
 
 
-def _build_conversion(api_version: str) -> Convert:
-    """Return the conversion of strategy None: the same object under another version."""
-    return lambda value: {**value, "apiVersion": api_version}
-
-
-def _build_scale(raw: Obj | None) -> Scale | None:
-    if raw is None:
-        return None
-    spec, status, selector = (raw.get(f"{name}Path") for name in ("specReplicas", "statusReplicas", "labelSelector"))
-    return Scale(spec_replicas=spec or "", status_replicas=status or "", selector=selector)
+def _convert(api_version: str, value: Obj) -> Obj:
+    """Return what conversion strategy None makes of an object: the same under another version."""
+    return {**value, "apiVersion": api_version}

@@ -28,7 +28,7 @@ Convert = Callable[[Obj], Obj]
 """(object) -> the same object in another version, new where it differs."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Scale:
     """Where the scale subresource finds its numbers; paths such as `.spec.replicas`."""
 

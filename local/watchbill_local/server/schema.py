@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from watchbill_local.server.cel import compile_rules, run_rules
-from watchbill_local.server.errors import ROOT, Cause
+from watchbill_local.server.errors import Cause, invalid_value
 from watchbill_local.server.schema_validate import MISSING, compile_validator
 from watchbill_local.server.values import Obj, child_path, copy_value
 
@@ -22,11 +22,9 @@ deletionGracePeriodSeconds labels annotations ownerReferences finalizers managed
 """
 _METADATA: Obj = {"properties": {name: {PRESERVE: True, "nullable": True} for name in _OBJECT_META_NAMES.split()}}
 _UNSAFE_FOR_RULES = {f"FieldValue{word}" for word in ("Required", "TypeInvalid", "NotSupported", "TooLong", "TooMany")}
-_RULES_NOT_RUN = Cause(
-    "FieldValueInvalid",
-    ROOT,
-    "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
-    "errors to complete validation",
+_NOT_RUN = (
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete "
+    "validation"
 )
 
 
@@ -56,7 +54,7 @@ class Schema:
         if self._rules is None:
             return causes
         if any(cause.reason in _UNSAFE_FOR_RULES for cause in causes):
-            return [*causes, _RULES_NOT_RUN]
+            return [*causes, invalid_value("", None, _NOT_RUN)]
         return causes + run_rules(self._rules, value, old)
 
 
@@ -88,28 +86,27 @@ def fill_defaults(value: Any, schema: Obj) -> None:
         absent = [key for key in schema.get("properties") or {} if key not in value]
         for key in [*value, *absent]:
             below = find_member_schema(schema, key)
-            if not isinstance(below, dict):
-                continue
-            if key not in value or _is_absent(value[key], below):
-                value[key] = copy_value(below.get("default"))
-                if value[key] is None:
-                    del value[key]
-                    continue
-            fill_defaults(value[key], below)
+            if isinstance(below, dict):
+                _fill_member(value, key, below)
     elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        items = schema["items"]
         for index, item in enumerate(value):
-            value[index] = copy_value(schema["items"].get("default")) if _is_absent(item, schema["items"]) else item
-            fill_defaults(value[index], schema["items"])
+            value[index] = copy_value(items.get("default")) if item is None and not items.get("nullable") else item
+            fill_defaults(value[index], items)
+
+
+def _fill_member(value: Obj, key: str, schema: Obj) -> None:
+    if value.get(key) is None and (key not in value or not schema.get("nullable")):
+        value[key] = copy_value(schema.get("default"))
+        if value[key] is None:
+            del value[key]
+    fill_defaults(value.get(key), schema)
 
 
 def find_member_schema(schema: Obj, key: str) -> Obj | bool:
     """Return the schema of a member, True when it is kept as it is, False when it is unknown."""
     below = (schema.get("properties") or {}).get(key, schema.get("additionalProperties"))
     return below if isinstance(below, dict) else below is True or bool(schema.get(PRESERVE))
-
-
-def _is_absent(value: Any, schema: Obj) -> bool:
-    return value is None and not schema.get("nullable")
 
 
 def _with_type_meta(schema: Obj) -> Obj:

@@ -127,12 +127,6 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
         ),
         (
             SCHEMA,
-            {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "bag"},
-            f"{FIELD}.x-kubernetes-list-type",
-            'Unsupported value: "bag": supported values: "atomic", "set", "map"',
-        ),
-        (
-            SCHEMA,
             {**SPEC_SCHEMA, "x-kubernetes-validations": [{"rule": "self.size >"}]},
             f"{FIELD}.x-kubernetes-validations[0].rule",
             'Invalid value: {"rule":"self.size >"}: compilation failed: ERROR: <input>:1:12: Syntax error: ',
