@@ -1,7 +1,8 @@
 """A folder as bytes: the same tree gives the same archive, so its digest names its content.
 
 Owns what goes along: regular files, in a git work tree those that git does not ignore, sorted, without owner and time.
-Links, sockets and `.git` stay behind. Never larger than `MAX_BYTES` compressed.
+Links, sockets and `.git` stay behind. Never larger than `MAX_BYTES` compressed, and nothing in it that the operator
+would refuse to unpack: Tasks would wait for ever for a folder that never comes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from watchbill_operator import unpacking
 
 from watchbill_cli.home import Refused
 
@@ -45,15 +48,18 @@ def pack(folder: Path) -> Archive:
     if not folder.is_dir():
         raise Refused(f"{folder} is no folder: name one with INPUT=DIR")
     buffer = io.BytesIO()
-    files = 0
+    files = size = 0
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=6) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for name in sorted(list_files(folder)):
-            files += _add(archive, folder, name)
+            added = _add(archive, folder, name)
+            files += added is not None
+            size += added or 0
             if buffer.tell() > MAX_BYTES:
                 break
+            _check_unpacked(folder, files, size)
     data = buffer.getvalue()
     if len(data) > MAX_BYTES:
         raise Refused(
@@ -81,19 +87,33 @@ def list_files(folder: Path) -> Iterator[str]:
         yield from (os.path.relpath(os.path.join(parent, name), folder) for name in names)
 
 
-def _add(archive: tarfile.TarFile, folder: Path, name: str) -> int:
-    """Add one file, if it is a regular one; return how many were added."""
+def _check_unpacked(folder: Path, files: int, size: int) -> None:
+    """Refuse a tree that is too much for the volume, though it may compress well."""
+    if size > unpacking.MAX_BYTES or files > unpacking.MAX_FILES:
+        raise Refused(
+            f"{folder} has more than {unpacking.MAX_BYTES // 2**20} MiB unpacked or more than {unpacking.MAX_FILES} "
+            "files: name a smaller folder with INPUT=DIR, or add what is not needed to its .gitignore"
+        )
+
+
+def _add(archive: tarfile.TarFile, folder: Path, name: str) -> int | None:
+    """Add one file, if it is a regular one; return its size, or None where it stays behind."""
     path = folder / name
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            return 0
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        _check_unpacked(folder, 1, status.st_size)  # before it fills the memory
+        unpacking.parse_member_name(name)
         data = path.read_bytes()
     except FileNotFoundError:
-        return 0  # git still lists what was deleted
+        return None  # git still lists what was deleted
     except OSError as error:
         raise Refused(f"cannot read {path}: {error.strerror}") from error
+    except unpacking.ArchiveRefusedError as refusal:
+        raise Refused(f"a file of {folder} cannot travel, rename it or have git ignore it: {refusal}") from refusal
     member = tarfile.TarInfo(name)
     member.size = len(data)
     member.mode = 0o644
     archive.addfile(member, io.BytesIO(data))
-    return 1
+    return len(data)

@@ -12,6 +12,7 @@ import pytest
 from watchbill_cli.archive import Archive, pack
 from watchbill_cli.context import PART_BYTES, folder_config_maps
 from watchbill_cli.home import Refused
+from watchbill_operator.unpacking import MAX_BYTES as MAX_UNPACKED_BYTES
 
 
 def names(archive: Archive) -> list[str]:
@@ -68,3 +69,23 @@ def test_the_parts_put_together_are_the_archive() -> None:
     assert [body["metadata"]["annotations"]["watchbill.dev/part"] for body in maps] == ["0", "1", "2"]
     assert {body["metadata"]["annotations"]["watchbill.dev/digest"] for body in maps} == {"d" * 64}
     assert len({body["metadata"]["name"] for body in maps}) == 3
+
+
+@pytest.mark.parametrize("name", ["new\nline", "/".join(["d"] * 33)])
+def test_a_name_that_the_operator_would_refuse_is_refused_before_it_travels(tmp_path: Path, name: str) -> None:
+    """Tasks would wait for ever for a folder that never comes."""
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+
+    with pytest.raises(Refused, match="cannot travel"):
+        pack(tmp_path)
+
+
+def test_a_tree_that_unpacks_to_too_much_is_refused_before_it_travels(tmp_path: Path) -> None:
+    """Zeros compress well: the archive alone would be small enough."""
+    with (tmp_path / "zeros").open("wb") as file:
+        file.truncate(MAX_UNPACKED_BYTES + 1)
+
+    with pytest.raises(Refused, match="unpacked"):
+        pack(tmp_path)
