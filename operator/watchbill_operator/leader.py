@@ -84,12 +84,13 @@ class Leader:
     async def start(self) -> None:
         """Bring log and API together: what is there, what is missing, what was pending when the last leader ended."""
         known = build_known(self._state)
-        for replica in list_workspaces(self._coordinator.layout):
-            self._mailroom.open(replica)
+        workspaces = list_workspaces(self._coordinator.layout)
+        for replica in workspaces:
+            if replica in self._state.replicas:  # what it said meanwhile comes before what became of its pod
+                self._mailroom.open(replica)
         listing = await load_when_there(self._api, self._look, self._wait)
-        for pod in self.fleet.observed.pods.values():  # one that never registered is not in the log yet
-            if pod.agent:
-                self._mailroom.open(pod.replica)
+        for replica in workspaces:  # one that the log does not know can be heard once its Agent is known
+            self._mailroom.open(replica)
         for command in plan_removals(known, listing):
             self._inbox.submit(command)
         for name in [*known.agents, *(agent.name for agent in self._state.agents.values() if agent.removed)]:
