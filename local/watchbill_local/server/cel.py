@@ -3,7 +3,7 @@
 Owns which rule runs on which value: rules are gathered into a tree that holds only the parts of the schema below which
 there are any, programs are compiled once, and a transition rule (one that names `oldSelf`) runs only where the old
 value can be correlated: members by name, items of list maps by their keys, never items of other lists. Other rules
-are skipped on parts that an update leaves as they were (ratcheting).
+are skipped on parts that an update leaves as they were (ratcheting). messageExpression is taken and not looked at.
 
 Owns too the functions that Kubernetes adds to CEL, as far as rules of ordinary CRDs use them: strings, lists,
 quantities. Receiver style `x.f(y)` and call style `f(x, y)` are the same call. Pure.
@@ -59,12 +59,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "isGreaterThan": lambda left, right: left > right,
     "isLessThan": lambda left, right: left < right,
     "compareTo": lambda left, right: int(left > right) - int(left < right),
-    "add": lambda left, right: left + right,
-    "sub": lambda left, right: left - right,
-    "asInteger": int,
-    "asApproximateFloat": float,
-    "isInteger": lambda number: float(number).is_integer(),
-    "isSorted": lambda items: sorted(items) == list(items),
     "find": lambda text, pattern: next((match[0] for match in re.finditer(pattern, text)), ""),
     "findAll": lambda text, pattern: [match[0] for match in re.finditer(pattern, text)],
     "indexOf": _index_of,
@@ -78,7 +72,6 @@ class Rule:
     raw: Obj
     source: str  #: the message, else the expression: what upstream names the rule by
     program: cel.Program
-    message_program: cel.Program | None
     is_transition: bool  #: names oldSelf: needs an old value
 
 
@@ -105,18 +98,16 @@ def compile_rules(schema: Any, *, is_root: bool = True) -> RuleTree | None:
     others, items = (compile_rules(schema.get(name), is_root=False) for name in ("additionalProperties", "items"))
     if not (rules or members or others or items):
         return None
-    programs = [program for rule in rules for program in (rule.program, rule.message_program) if program]
-    named = {name for program in programs for name in program.functions() if name in _FUNCTIONS}
+    named = {name for rule in rules for name in rule.program.functions() if name in _FUNCTIONS}
     return RuleTree(schema, rules, {name: _FUNCTIONS[name] for name in named}, members, others, items, is_root)
 
 
 def compile_rule(raw: Obj) -> Rule:
-    """Return one rule. Raises ValueError, with the parser's report, if it or its messageExpression does not compile."""
+    """Return one rule. Raises ValueError, with the parser's report, if it does not compile."""
     if raw.get("optionalOldSelf"):
         raise ValueError("optionalOldSelf is not supported by this server")
-    program, expression = cel.compile(raw["rule"]), raw.get("messageExpression")
-    source = (raw.get("message") or raw["rule"]).strip()
-    return Rule(raw, source, program, cel.compile(expression) if expression else None, "oldSelf" in program.variables())
+    program, source = cel.compile(raw["rule"]), (raw.get("message") or raw["rule"]).strip()
+    return Rule(raw, source, program, "oldSelf" in program.variables())
 
 
 def run_rules(tree: RuleTree, value: Obj, old: Obj | None) -> list[Cause]:
@@ -159,7 +150,7 @@ def _run_here(tree: RuleTree, rules: list[Rule], value: Any, old: Any, path: str
             text = f'Invalid value: "{tree.schema.get("type", "")}": {_describe(error, rule)}'
             causes.append(Cause("FieldValueInvalid", path or ROOT, text))
         else:
-            causes += [] if holds else [_build_cause(rule, context, value, path)]
+            causes += [] if holds else [_build_cause(rule, value, path)]
     return causes
 
 
@@ -180,8 +171,9 @@ def _describe(error: Exception, rule: Rule) -> str:
     return f"{words} evaluating rule: {rule.source}"
 
 
-def _build_cause(rule: Rule, context: cel.Context, value: Any, path: str) -> Cause:
-    reason, message = rule.raw.get("reason") or "FieldValueInvalid", _evaluate_message(rule, context)
+def _build_cause(rule: Rule, value: Any, path: str) -> Cause:
+    message = rule.source if rule.raw.get("message") else f"failed rule: {rule.source}"
+    reason = rule.raw.get("reason") or "FieldValueInvalid"
     where = (path + (rule.raw.get("fieldPath") or "")).removeprefix("" if path else ".") or ROOT
     shown = "" if isinstance(value, (dict, list)) else f": {format_json(value)}"
     texts = {
@@ -190,14 +182,3 @@ def _build_cause(rule: Rule, context: cel.Context, value: Any, path: str) -> Cau
         "FieldValueRequired": f"Required value: {message}",
     }
     return Cause(reason, where, texts.get(reason, f"Invalid value{shown}: {message}"))
-
-
-def _evaluate_message(rule: Rule, context: cel.Context) -> str:
-    """Return the text of messageExpression, or the rule's message where that gives no text of one line."""
-    try:
-        text = rule.message_program.execute(context) if rule.message_program else None
-    except _EVALUATION_ERRORS:
-        text = None
-    if isinstance(text, str) and text.strip() and "\n" not in text.strip():
-        return text.strip()
-    return rule.source if rule.raw.get("message") else f"failed rule: {rule.source}"

@@ -62,8 +62,6 @@ def prune(value: Any, schema: Obj, path: str = "") -> list[str]:
     """Remove the members that `schema` does not name and return their paths (`spec.foo`, `spec.items[0].bar`)."""
     unknown: list[str] = []
     if isinstance(value, dict):
-        if schema.get("x-kubernetes-embedded-resource"):
-            schema = _with_type_meta(schema)
         for key in list(value):
             here, below = child_path(path, key), find_member_schema(schema, key)
             if isinstance(below, dict):

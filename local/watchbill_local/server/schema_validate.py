@@ -15,23 +15,15 @@ from __future__ import annotations
 import base64
 import functools
 import ipaddress
+import json
 import operator
 import re
 from collections.abc import Callable, Iterable
 from datetime import date
-from typing import Any, NamedTuple
-from urllib.parse import urlparse
+from pathlib import Path
+from typing import Any
 
-from watchbill_local.server.errors import (
-    ROOT,
-    Cause,
-    invalid_value,
-    required,
-    too_long,
-    too_many,
-    unsupported,
-    wrong_type,
-)
+from watchbill_local.server.errors import Cause, invalid_value, required, too_long, too_many, unsupported, wrong_type
 from watchbill_local.server.times import parse_time
 from watchbill_local.server.values import Obj, child_path, format_json
 
@@ -47,6 +39,9 @@ INT_OR_STRING = "x-kubernetes-int-or-string"
 _TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _FORMATS_OF_TYPES = {"integer": "int64", "number": "double"}
 _INTEGER_BITS = {"int32": 31, "int64": 63}
+_Limit = tuple[Any, list[str], Callable[[Any, Any], bool], str]
+"""(limit, types of the values that it is for, whether a value or size breaks it, what it demands)."""
+_LIMITS = json.loads(Path(__file__).with_name("limits.json").read_text())
 
 
 def is_readable(parse: Callable[[str], object]) -> Callable[[str], bool]:
@@ -70,8 +65,6 @@ _FORMATS: dict[str, Callable[[str], bool]] = {
     "byte": is_readable(lambda text: base64.b64decode(text, validate=True)),
     "ipv4": is_readable(ipaddress.IPv4Address),
     "ipv6": is_readable(ipaddress.IPv6Address),
-    "uri": lambda text: bool(urlparse(text).scheme),
-    "email": lambda text: re.fullmatch(r"[^@\s]+@[^@\s]+", text) is not None,
     "uuid": lambda text: _UUID.fullmatch(text) is not None,
     "duration": lambda text: _DURATION.fullmatch(text) is not None,
 }
@@ -91,41 +84,15 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(translated), re.ASCII)
 
 
-class _Keyword(NamedTuple):
-    """A keyword of a schema that sets a limit to values of some types."""
-
-    types: type | tuple[type, ...]
-    is_broken: Callable[[Any, Any], bool]  #: (value, or number of its items; limit)
-    tell: Callable[[str, Any, Any], Cause]  #: (path, value or number of its items, limit)
-
-
-def _should(words: str) -> Callable[[str, Any, Any], Cause]:
-    def tell(path: str, value: Any, limit: Any) -> Cause:
-        shown = int(limit) if isinstance(limit, float) and limit.is_integer() else limit  # as Go's %v prints it
-        return invalid_value(path, value, f"{path} in body should {words.format(shown)}")
-
-    return tell
-
-
-_NUMBER = (int, float)
-_KEYWORDS: dict[str, _Keyword] = {
-    "maxLength": _Keyword(str, lambda text, most: len(text) > most, lambda path, text, most: too_long(path, most)),
-    "minLength": _Keyword(str, lambda text, least: len(text) < least, _should("be at least {} chars long")),
-    "pattern": _Keyword(str, lambda text, form: not compile_pattern(form).search(text), _should("match '{}'")),
-    "multipleOf": _Keyword(_NUMBER, lambda n, unit: not float(n / unit).is_integer(), _should("be a multiple of {}")),
-    "maximum": _Keyword(_NUMBER, operator.gt, _should("be less than or equal to {}")),
-    "exclusiveMaximum": _Keyword(_NUMBER, operator.ge, _should("be less than {}")),
-    "minimum": _Keyword(_NUMBER, operator.lt, _should("be greater than or equal to {}")),
-    "exclusiveMinimum": _Keyword(_NUMBER, operator.le, _should("be greater than {}")),
-    "minItems": _Keyword(list, operator.lt, _should("have at least {} items")),
-    "maxItems": _Keyword(list, operator.gt, too_many),
-    "minProperties": _Keyword(dict, operator.lt, _should("have at least {} properties")),
-    "maxProperties": _Keyword(dict, operator.gt, too_many),
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    **{name: getattr(operator, name) for name in ("gt", "ge", "lt", "le")},
+    "no match": lambda text, pattern: compile_pattern(pattern).search(text) is None,
+    "no multiple": lambda number, unit: not float(number / unit).is_integer(),
 }
 
 
 def compile_validator(schema: Obj) -> Validator:
-    """Return the validator of a schema. Raises re.error for a pattern that cannot be read."""
+    """Return the validator of a schema. Raises re.error or TypeError for one that makes no sense."""
     check_type, limits, descend = _compile_type(schema), _find_limits(schema), _compile_below(schema)
     checks = [check for check in (_compile_format(schema), _compile_enum(schema)) if check]
 
@@ -170,24 +137,31 @@ def _compile_type(schema: Obj) -> Check:
     return check
 
 
-def _find_limits(schema: Obj) -> list[tuple[_Keyword, Any]]:
+def _find_limits(schema: Obj) -> list[_Limit]:
     limits = {**schema}
     for name, strict in (("maximum", "exclusiveMaximum"), ("minimum", "exclusiveMinimum")):
         if limits.pop(strict, False) and name in limits:
             limits[strict] = limits.pop(name)
-    if limits.get("pattern"):
-        compile_pattern(limits["pattern"])
-    return [(keyword, limits[name]) for name, keyword in _KEYWORDS.items() if limits.get(name) not in (None, "")]
+    present = [(limits[name], *row) for name, row in _LIMITS.items() if limits.get(name) is not None]
+    if not all(isinstance(limit, str if broken == "no match" else (int, float)) for limit, _, broken, _ in present):
+        raise TypeError("a limit is not of the type that its keyword asks for")
+    compile_pattern(limits.get("pattern") or "")
+    return [(limit, kinds, _OPERATORS[broken], words) for limit, kinds, broken, words in present]
 
 
-def _check_limits(value: Any, path: str, limits: list[tuple[_Keyword, Any]]) -> Iterable[Cause]:
+def _check_limits(value: Any, path: str, limits: list[_Limit]) -> Iterable[Cause]:
     """Yield the limits that a value breaks; of a string only the first."""
-    measured = len(value) if isinstance(value, (list, dict)) else value
-    for keyword, limit in limits:
-        if not isinstance(value, keyword.types) or isinstance(value, bool) or not keyword.is_broken(measured, limit):
+    kind, size = _TYPE_NAMES.get(type(value)), len(value) if isinstance(value, (str, list, dict)) else value
+    for limit, kinds, is_broken, words in limits:
+        if kind not in kinds or not is_broken(value if isinstance(limit, str) else size, limit):
             continue
-        yield keyword.tell(path, measured, limit)
-        if isinstance(value, str):
+        shown = int(limit) if isinstance(limit, float) and limit.is_integer() else limit  # as Go's %v prints it
+        if words:
+            found = value if kind == "string" else size
+            yield invalid_value(path, found, f"{path} in body should {words.format(shown)}")
+        else:
+            yield too_long(path, limit) if kind == "string" else too_many(path, size, limit)
+        if kind == "string":
             return
 
 
@@ -204,9 +178,9 @@ def _compile_format(schema: Obj) -> Check | None:
         return wrong_type(path, value, f"{path} in body must be of type {name}: {format_json(value)}")
 
     def check_range(value: Any, path: str) -> Cause | None:
-        if not isinstance(value, _NUMBER) or -end <= value < end:
+        if not isinstance(value, (int, float)) or -end <= value < end:
             return None
-        return invalid_value(ROOT, "", f"Checked value must be of type integer {words} in {path}")
+        return invalid_value("", "", f"Checked value must be of type integer {words} in {path}")
 
     return check_range if kind == "integer" else check_text if kind == "string" and name in _FORMATS else None
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from watchbill_local.server.errors import ApiError, Named, bad_request
+from watchbill_local.server.errors import Named, bad_request
 from watchbill_local.server.values import Obj, name_go_type
 
 _TABLE = orjson.loads(Path(__file__).with_name("kind_types.json").read_bytes())
@@ -36,19 +36,17 @@ def decode_fields(named: Named, obj: Obj) -> None:
 def _decode(named: Named, value: Any, shape: Any, path: str) -> None:
     if isinstance(shape, str) and shape.startswith("@"):
         shape = _SHARED[shape[1:]]
-    if isinstance(shape, str):
-        # a bool is an int to Python, not to Go
-        if not isinstance(value, _TYPES[shape]) or (isinstance(value, bool) and shape != "bool"):
-            raise _wrong_type(named, value, shape, path)
-    elif isinstance(shape, list):
-        if not isinstance(value, list):
-            raise _wrong_type(named, value, f"[]{_name_shape(shape[0]) if shape else 'interface {}'}", path)
-        for item in value if shape else ():
-            _decode(named, item, shape[0], path)
-    elif isinstance(value, dict):
+    wanted: tuple[type, ...] = _TYPES[shape] if isinstance(shape, str) else (type(shape),)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and shape != "bool"):  # a bool is an int to Python
+        kind, words = named.kind, f"{name_go_type(value)} into Go struct field {named.kind}.{path}"
+        raise bad_request(
+            f'{kind} in version "{named.version}" cannot be handled as a {kind}: json: cannot unmarshal '
+            f"{words} of type {_name_shape(shape)}"
+        )
+    if isinstance(value, dict) and shape:
         _decode_members(named, value, shape, path)
-    else:
-        raise _wrong_type(named, value, f"map[string]{_name_shape(shape['*'])}" if "*" in shape else "struct", path)
+    for item in value if isinstance(value, list) and shape else ():
+        _decode(named, item, shape[0], path)
 
 
 def _decode_members(named: Named, value: Obj, shape: Obj, path: str) -> None:
@@ -63,12 +61,9 @@ def _decode_members(named: Named, value: Obj, shape: Obj, path: str) -> None:
 
 
 def _name_shape(shape: Any) -> str:
-    return shape if isinstance(shape, str) and shape in _TYPES else "struct"
-
-
-def _wrong_type(named: Named, value: Any, wanted: str, path: str) -> ApiError:
-    kind = named.kind
-    return bad_request(
-        f'{kind} in version "{named.version}" cannot be handled as a {kind}: json: cannot unmarshal '
-        f"{name_go_type(value)} into Go struct field {kind}.{path} of type {wanted}"
-    )
+    """Return the Go type of a shape as far as messages tell it."""
+    if isinstance(shape, list):
+        return f"[]{_name_shape(shape[0]) if shape else 'interface {}'}"
+    if isinstance(shape, dict) and "*" in shape:
+        return f"map[string]{_name_shape(shape['*'])}"
+    return shape if shape in ("string", "int64", "bool", "float64") else "struct"

@@ -30,16 +30,6 @@ def with_rule(rule: str, kind: str = "object", **others: Any) -> Obj:
         (with_rule("self.x > 1"), {"x": 1}, Cause(INVALID, "spec", "Invalid value: failed rule: self.x > 1")),
         (with_rule("self.x > 1", message="too small"), {"x": 1}, Cause(INVALID, "spec", "Invalid value: too small")),
         (
-            with_rule("self.x > 1", message="small", messageExpression="'x is ' + string(self.x)"),
-            {"x": 1},
-            Cause(INVALID, "spec", "Invalid value: x is 1"),
-        ),
-        (
-            with_rule("self.x > 1", message="small", messageExpression="self.nothing"),
-            {"x": 1},
-            Cause(INVALID, "spec", "Invalid value: small"),
-        ),
-        (
             with_rule("self.x > 1", message="small", fieldPath=".x"),
             {"x": 1},
             Cause(INVALID, "spec.x", "Invalid value: small"),
@@ -68,7 +58,7 @@ def with_rule(rule: str, kind: str = "object", **others: Any) -> Obj:
     ],
 )
 def test_a_broken_rule_reads_as_upstream_writes_it(schema: Obj, value: Any, cause: Cause) -> None:
-    """Message, messageExpression, reason and fieldPath shape the cause; objects are not shown."""
+    """Message, reason and fieldPath shape the cause; objects are not shown."""
     assert run(schema, value) == [cause]
 
 
@@ -83,7 +73,7 @@ def test_a_broken_rule_reads_as_upstream_writes_it(schema: Obj, value: Any, caus
         ("self.a.split(',').size() == 2 && self.a.lowerAscii() == 'a,b'", {"a": "A,B"}),
         ("quantity(self.a).isGreaterThan(quantity('1Gi'))", {"a": "1500Mi"}),
         ("isQuantity(self.a) && !isQuantity('1.2.3')", {"a": "100m"}),
-        ("self.a.isSorted() && self.a.sum() == 3", {"a": [1, 2]}),
+        ("self.a.sum() == 3 && self.a.indexOf(2) == 1", {"a": [1, 2]}),
         ("self.a.find('[0-9]+') == '12'", {"a": "ab12cd"}),
         ("duration(self.a) < duration('1h')", {"a": "5m"}),
         ("timestamp(self.a) < timestamp('2030-01-01T00:00:00Z')", {"a": "2026-01-01T00:00:00Z"}),
@@ -154,8 +144,7 @@ def test_a_schema_without_rules_has_no_tree() -> None:
     assert compile_rules({"type": "object", "properties": {"a": {"type": "string"}}}) is None
 
 
-@pytest.mark.parametrize("others", [{"rule": "self.x =="}, {"rule": "true", "messageExpression": "'a"}])
-def test_a_rule_that_does_not_parse_is_found_at_installation(others: Obj) -> None:
+def test_a_rule_that_does_not_parse_is_found_at_installation() -> None:
     """The parser's own report, with its place."""
-    with pytest.raises(ValueError, match="ERROR: <input>:1:"):
-        compile_rules({"type": "object", "x-kubernetes-validations": [others]})
+    with pytest.raises(ValueError, match="ERROR: <input>:1:10: Syntax error"):
+        compile_rules({"type": "object", "x-kubernetes-validations": [{"rule": "self.x =="}]})
