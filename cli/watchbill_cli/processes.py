@@ -98,13 +98,15 @@ def forget(home: Home, name: str) -> None:
     (home.run / f"{name}.json").unlink(missing_ok=True)
 
 
-def last_words(home: Home, name: str, lines: int = 5) -> str:
-    """The end of what a process said, for an error message."""
+def last_words(home: Home, name: str) -> str:
+    """The last line of what a process said, which tells why it ended, and where the rest is."""
+    path = home.logs / f"{name}.log"
     try:
-        text = (home.logs / f"{name}.log").read_text(errors="replace")
+        lines = path.read_text(errors="replace").splitlines()
     except OSError:
-        return ""
-    return "\n".join(line for line in text.splitlines()[-lines:])
+        lines = []
+    said = lines[-1].removeprefix(f"watchbill-{name}: ") if lines else "it said nothing"
+    return f"{said} (more in {path})"
 
 
 def _reap(pid: int) -> None:
