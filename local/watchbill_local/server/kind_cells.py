@@ -6,7 +6,6 @@ in kinds.json. Pure: `now` (seconds since the epoch) is given.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -74,9 +73,8 @@ def _name_end(ended: Obj) -> str:
 
 def _count_ready(value: Obj, now: float) -> str:
     statuses = dig(value, "status", "containerStatuses", default=[])
-    return (
-        f"{len([each for each in statuses if _is_running(each)])}/{len(dig(value, 'spec', 'containers', default=[]))}"
-    )
+    ready = [each for each in statuses if _is_running(each)]
+    return f"{len(ready)}/{len(dig(value, 'spec', 'containers', default=[]))}"
 
 
 def _count_restarts(value: Obj, now: float) -> str:
@@ -114,20 +112,9 @@ def _event_object(value: Obj, now: float) -> str:
     return f"{kind.lower()}/{name}" if name else kind.lower()
 
 
-def _service_ports(value: Obj, now: float) -> str:
-    ports = dig(value, "spec", "ports", default=[])
-    return ",".join(f"{port.get('port', '')}/{port.get('protocol', 'TCP')}" for port in ports)
-
-
-def _access_modes(value: Obj, now: float) -> str:
-    """Return the modes as kubectl shortens them: RWO, ROX, RWX, RWOP."""
-    return re.sub("[a-z]", "", ",".join(dig(value, "status", "accessModes", default=[]))).replace("M", "X")
-
-
 CELLS: dict[str, Cell] = {
     "name": lambda value, now: value["metadata"]["name"],
     "age": lambda value, now: age_of(value["metadata"].get("creationTimestamp"), now),
-    "access modes": _access_modes,
     "data count": lambda value, now: len(value.get("data") or {}) + len(value.get("binaryData") or {}),
     "event count": lambda value, now: dig(value, "series", "count") or value.get("count") or 1,
     "event first seen": lambda value, now: age_of(value.get("firstTimestamp") or value.get("eventTime"), now),
@@ -141,6 +128,4 @@ CELLS: dict[str, Cell] = {
     "pod restarts": _count_restarts,
     "pod status": lambda value, now: decide_pod_status(value),
     "role": lambda value, now: "/".join(dig(value, "roleRef", key, default="") for key in ("kind", "name")),
-    "selector": lambda value, now: ",".join(f"{k}={v}" for k, v in dig(value, "spec", "selector", default={}).items()),
-    "service ports": _service_ports,
 }

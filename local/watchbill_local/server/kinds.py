@@ -11,13 +11,13 @@ caller's own copy; a check only reads.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from watchbill_local.server.crd_rules import check_crd
-from watchbill_local.server.crds import fill_crd
+from watchbill_local.server.crds import check_crd, fill_crd
 from watchbill_local.server.errors import Cause, invalid_value, too_long
 from watchbill_local.server.jsonpath import parse_jsonpath
 from watchbill_local.server.kind_cells import CELLS, Cell
@@ -73,7 +73,7 @@ def _build_kind(entry: Obj) -> Resource:
     made: dict[str, Any] = {
         "columns": tuple(_build_column(column) for column in columns),
         "row": _build_row(columns),
-        "fill": _build_fill(entry.get("defaults") or {}, _FILLS.get(entry.get("fill", ""))),
+        "fill": functools.partial(_fill, entry.get("defaults") or {}, _FILLS.get(entry.get("fill", ""))),
         "check": _CHECKS.get(entry.get("check", "")),
     }
     return Resource(**{"group": "", "version": "v1", **named, **made})
@@ -89,8 +89,7 @@ def _build_row(columns: list[Obj]) -> Row:
     cells = [(_build_cell(column.get("cell", column["name"].lower())), column.get("empty", "")) for column in columns]
 
     def build_row(value: Obj, now: float) -> list[Any]:
-        found = [(cell(value, now), empty) for cell, empty in cells]
-        return [empty if item in (None, "") else item for item, empty in found]
+        return [empty if (found := cell(value, now)) in (None, "") else found for cell, empty in cells]
 
     return build_row
 
@@ -100,16 +99,17 @@ def _build_cell(source: str) -> Cell:
     if source in CELLS:
         return CELLS[source]
     path = parse_jsonpath(source)
-    return lambda value, now: next(iter(path(value)), None)
+    return lambda value, now: _join(path(value))
 
 
-def _build_fill(defaults: Obj, special: Fill | None) -> Fill:
-    def fill(value: Obj, old: Obj | None, now: str) -> None:
-        _fill_defaults(value, defaults)
-        if special:
-            special(value, old, now)
+def _join(found: list[Any]) -> Any:
+    return found[0] if len(found) == 1 else ",".join(map(str, found))
 
-    return fill
+
+def _fill(defaults: Obj, special: Fill | None, value: Obj, old: Obj | None, now: str) -> None:
+    _fill_defaults(value, defaults)
+    if special:
+        special(value, old, now)
 
 
 def _fill_defaults(value: Obj, defaults: Obj) -> None:

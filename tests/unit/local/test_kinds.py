@@ -203,7 +203,7 @@ def test_the_row_of_a_pod_counts_ready_containers_and_restarts() -> None:
         (
             "persistentvolumeclaims",
             {"status": {"phase": "Bound", "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"}}},
-            ["x", "Bound", "", "1Gi", "RWX", "", "<unset>", "60s", "<unset>"],
+            ["x", "Bound", "", "1Gi", "ReadWriteMany", "", "<unset>", "60s", "<unset>"],
         ),
     ],
 )
