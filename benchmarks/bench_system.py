@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pykube
+
 from watchbill_cli.cluster import API_VERSION, Agent, Task
 from watchbill_cli.home import NAMESPACE
 from watchbill_cli.processes import start_time

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import requests
-from watchbill_cli.cluster import Task
 
 from benchmarks.bench_system import BenchSystem
 from benchmarks.percentiles import milliseconds
+from watchbill_cli.cluster import Task
 
 ENDED = ("Succeeded", "Failed", "Cancelled")
 

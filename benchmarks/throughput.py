@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from watchbill_cli.cluster import Task
-
 from benchmarks.bench_system import BenchSystem
 from benchmarks.latency import Watcher
+from watchbill_cli.cluster import Task
 
 SLOTS = 8
 CREATORS = 4

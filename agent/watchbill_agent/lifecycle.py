@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from watchbill_agent.outcome import CANCELLED, SUCCEEDED, Outcome
 from watchbill_coordination.core.messages import (
     Accepted,
     Ack,
@@ -25,8 +26,6 @@ from watchbill_coordination.core.messages import (
     Released,
 )
 from watchbill_coordination.core.specs import TaskUid
-
-from watchbill_agent.outcome import CANCELLED, SUCCEEDED, Outcome
 
 MAX_REMEMBERED = 256  #: reports that are given again when their attempt is assigned again
 

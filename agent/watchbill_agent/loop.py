@@ -15,9 +15,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from watchbill_coordination.core.messages import Assign, Finished, Message
-from watchbill_coordination.storage.mailbox_agent import InboxReader, OutboxWriter
-
 from watchbill_agent.heartbeat import INTERVAL_SECONDS, Heartbeat
 from watchbill_agent.lifecycle import (
     AttemptEnded,
@@ -40,6 +37,8 @@ from watchbill_agent.runners import Runner, StopRequest
 from watchbill_agent.settings import Settings
 from watchbill_agent.wakeup import Bell
 from watchbill_agent.workspace import build_base_environment, prepare_order, remove_work, sync_result
+from watchbill_coordination.core.messages import Assign, Finished, Message
+from watchbill_coordination.storage.mailbox_agent import InboxReader, OutboxWriter
 
 RESEND_SECONDS = 1.0  #: between two attempts to write to an outbox that takes nothing
 

@@ -16,14 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from watchbill_agent.runners import Order
+from watchbill_agent.settings import Settings
 from watchbill_coordination.codec.messages import is_task_uid
 from watchbill_coordination.core.messages import Assign
 from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.atomic import write_atomic
 from watchbill_coordination.storage.layout import work_directory
-
-from watchbill_agent.runners import Order
-from watchbill_agent.settings import Settings
 
 PROMPT, STDIN, RESULT = ".prompt", ".stdin", "result"
 MAX_SYNCED = 1000  #: files of a result that are synced; a result with more is refused anyway

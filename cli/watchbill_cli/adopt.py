@@ -10,13 +10,12 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
+from watchbill_cli.cluster import Cluster
+from watchbill_cli.home import default_home, kubeconfig_path
 from watchbill_coordination.core.events import LogOpened
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
-
-from watchbill_cli.cluster import Cluster
-from watchbill_cli.home import default_home, kubeconfig_path
 
 
 def run_adopt(arguments: Namespace) -> int:

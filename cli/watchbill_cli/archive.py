@@ -18,9 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchbill_operator import unpacking
-
 from watchbill_cli.home import Refused
+from watchbill_operator import unpacking
 
 MAX_BYTES = 16 * 1024 * 1024  #: compressed; what travels in at most 19 ConfigMaps
 DIGEST_CHARACTERS = 16  #: of the digest, in the folder's name below shared-context/input/

@@ -13,13 +13,12 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
+from watchbill_cli.home import Refused, default_home, volume_root
 from watchbill_coordination.core.events import Recorded, TaskSubmitted
 from watchbill_coordination.storage.faults import LogCorrupt
 from watchbill_coordination.storage.following import follow_log
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
-
-from watchbill_cli.home import Refused, default_home, volume_root
 
 DAMAGED = 65  #: exit code, as sysexits.h calls it EX_DATAERR
 SHORT = 60  #: characters of a value in the text form

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from watchbill_local.server.names import check_subdomain
-from watchbill_operator.pod_template import check_pod_template
 
 from watchbill_cli.home import Refused, data_file
 from watchbill_cli.manifests import Finding, Manifest, load_manifests
+from watchbill_local.server.names import check_subdomain
+from watchbill_operator.pod_template import check_pod_template
 
 GROUP = "watchbill.dev/"
 MAX_NAME = 253

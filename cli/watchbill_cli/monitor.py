@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from watchbill_cli.home import default_home, volume_root
+from watchbill_cli.tables import render_table
 from watchbill_coordination.core.evolve import evolve, fold
 from watchbill_coordination.core.state import Phase, ReplicaPhase, State, TaskState
 from watchbill_coordination.core.waiting import explain_wait
 from watchbill_coordination.storage.following import follow_log
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
-
-from watchbill_cli.home import default_home, volume_root
-from watchbill_cli.tables import render_table
 
 SHOWN_TASKS = 15
 SUMMARY_SECONDS = 1.0

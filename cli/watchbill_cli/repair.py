@@ -11,13 +11,12 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 
+from watchbill_cli.home import Refused, default_home, volume_root
+from watchbill_cli.verify import exit_code, render
 from watchbill_coordination.coordinator.repair import Repaired, repair
 from watchbill_coordination.storage.epochs import load_own_holder
 from watchbill_coordination.storage.faults import LogCorrupt, StorageFault
 from watchbill_coordination.storage.layout import Layout
-
-from watchbill_cli.home import Refused, default_home, volume_root
-from watchbill_cli.verify import exit_code, render
 
 
 def run_repair(arguments: Namespace) -> int:

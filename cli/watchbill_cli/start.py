@@ -14,11 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from watchbill_coordination.core.evolve import fold
-from watchbill_coordination.core.specs import ReplicaName
-from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.reading import read_log
-
 from watchbill_cli import quickstart
 from watchbill_cli.archive import pack
 from watchbill_cli.cluster import Cluster
@@ -27,6 +22,10 @@ from watchbill_cli.home import Home, Refused, data_file, default_home
 from watchbill_cli.kubectl import run_kubectl
 from watchbill_cli.system import NODE, exclusive, running, start_system
 from watchbill_cli.tables import Progress, render_table, task_row
+from watchbill_coordination.core.evolve import fold
+from watchbill_coordination.core.specs import ReplicaName
+from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.reading import read_log
 
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.1

@@ -11,6 +11,10 @@ import signal
 import time
 from argparse import Namespace
 
+from watchbill_cli.home import Home, default_home
+from watchbill_cli.processes import Process, forget
+from watchbill_cli.system import NODE, OPERATOR, SERVER, exclusive, running
+from watchbill_cli.tables import Progress
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.messages import Finished
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
@@ -18,11 +22,6 @@ from watchbill_coordination.storage.faults import StorageFault
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.mailbox import OutboxReader, Received
 from watchbill_coordination.storage.reading import read_log
-
-from watchbill_cli.home import Home, default_home
-from watchbill_cli.processes import Process, forget
-from watchbill_cli.system import NODE, OPERATOR, SERVER, exclusive, running
-from watchbill_cli.tables import Progress
 
 STOP_SECONDS = 15.0  #: SIGTERM, then this long, then SIGKILL
 POLL_SECONDS = 0.1

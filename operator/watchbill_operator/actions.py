@@ -30,7 +30,6 @@ from watchbill_coordination.core.events import (
 )
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import ReplicaPhase
-
 from watchbill_operator.api import EVENTS, Api, ApiError, ConflictError, Request
 from watchbill_operator.fleet import Fleet
 from watchbill_operator.kube_events import Budget, build_kube_events

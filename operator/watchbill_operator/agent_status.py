@@ -13,7 +13,6 @@ from typing import Any
 
 from watchbill_coordination.core.specs import MAX_REPLICAS, AgentName, parse_agent_spec
 from watchbill_coordination.core.state import AgentState, Level, ReplicaPhase, ReplicaState, State
-
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding, build_condition
 from watchbill_operator.observed_pods import PodView

@@ -18,7 +18,6 @@ from pathlib import Path
 from watchbill_coordination.core.commands import Command, PublishContext, WithdrawContext
 from watchbill_coordination.storage.atomic import sync_directory, write_atomic
 from watchbill_coordination.storage.layout import Layout
-
 from watchbill_operator.conditions import Finding
 from watchbill_operator.context_shelf import ContextShelf, Folder, Offer, join_parts
 from watchbill_operator.tree_removal import remove_tree

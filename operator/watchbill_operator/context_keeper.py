@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.layout import Layout
-
 from watchbill_operator.conditions import Finding
 from watchbill_operator.context import Settled, SharedContext
 from watchbill_operator.loop import Inbox

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 
 from watchbill_coordination.storage.faults import Fenced, LogCorrupt, LogPoisoned, StorageFault
-
 from watchbill_operator.api import ApiError
 from watchbill_operator.election import LeaseLostError
 

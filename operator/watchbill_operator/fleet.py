@@ -18,7 +18,6 @@ from watchbill_coordination.core.commands import Command
 from watchbill_coordination.core.specs import AgentName, ReplicaName
 from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.layout import Layout
-
 from watchbill_operator.api import PODS, Api, ApiError, ConflictError, GoneError, RefusedError, Request
 from watchbill_operator.conditions import Finding
 from watchbill_operator.observations import Observation, Sightings, parse_observation

@@ -17,7 +17,6 @@ from watchbill_coordination.core.due import expired_tasks
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import ReplicaPhase, State
 from watchbill_coordination.storage.layout import Layout
-
 from watchbill_operator.api import TASKS, Api, ApiError, ConflictError, GoneError, Request
 from watchbill_operator.heartbeats import Heartbeat, Pulses, evolve_pulses, find_stale, read_heartbeat
 from watchbill_operator.workspaces import (

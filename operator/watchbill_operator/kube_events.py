@@ -16,7 +16,6 @@ from typing import Any
 from watchbill_coordination.core import events as ev
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid, parse_replica_name
 from watchbill_coordination.core.state import State
-
 from watchbill_operator.conditions import clip, format_time
 
 API_VERSION = "watchbill.dev/v1alpha1"

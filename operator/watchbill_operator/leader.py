@@ -13,7 +13,6 @@ import time
 from watchbill_coordination.coordinator.coordinator import Coordinator
 from watchbill_coordination.core.commands import Command
 from watchbill_coordination.core.specs import AgentName, TaskUid
-
 from watchbill_operator.actions import Announcer, CommitActions
 from watchbill_operator.api import AGENTS, TASKS, Api, ApiError
 from watchbill_operator.conditions import Finding

@@ -20,7 +20,6 @@ from watchbill_coordination.coordinator.coordinator import Committed, Coordinato
 from watchbill_coordination.core.commands import Command
 from watchbill_coordination.core.specs import AgentName
 from watchbill_coordination.storage.faults import VolumeFull
-
 from watchbill_operator.health import Health
 from watchbill_operator.mail import Mail
 from watchbill_operator.projecting import ProjectionWriter

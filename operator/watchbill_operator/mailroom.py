@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from asyncinotify import Inotify, Mask, Watch
+
 from watchbill_coordination.core.assignments import Outgoing
 from watchbill_coordination.core.commands import Command, FinishAttempt, RejectMessage
 from watchbill_coordination.core.messages import Ack, Cleanup, Finished, Message
@@ -25,7 +26,6 @@ from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.mailbox import InboxWriter, Malformed, OutboxReader, Received
 from watchbill_coordination.storage.results import copy_result
-
 from watchbill_operator.mail import Mail, accept_result, parse_message
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import kopf
+
 from watchbill_coordination.coordinator.coordinator import Coordinator
 from watchbill_coordination.core.events import LogOpened
 from watchbill_coordination.storage.atomic import write_atomic
@@ -24,7 +25,6 @@ from watchbill_coordination.storage.epochs import load_own_holder
 from watchbill_coordination.storage.faults import Fenced
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
-
 from watchbill_operator.api import Api, connector
 from watchbill_operator.config import Config
 from watchbill_operator.election import Election, LeaseView, load_identity

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
 from watchbill_coordination.core.events import (
     AttemptFailed,
     AttemptLost,
@@ -24,7 +25,6 @@ from watchbill_coordination.core.events import (
     TaskSucceeded,
 )
 from watchbill_coordination.core.state import AgentState, Level, Phase, ReplicaPhase, State, TaskState
-
 from watchbill_operator.api import Request
 
 SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)

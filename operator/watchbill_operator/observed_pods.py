@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from watchbill_coordination.core.specs import ReplicaName
-
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding, build_sentence, parse_time
 

@@ -15,7 +15,6 @@ from typing import Any, TypeGuard
 from watchbill_coordination.core.commands import Command, DrainReplica, LoseReplica
 from watchbill_coordination.core.specs import AgentName, parse_agent_spec
 from watchbill_coordination.core.state import ReplicaPhase, ReplicaState, State
-
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding
 from watchbill_operator.observed_pods import PodView

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from watchbill_coordination.core.commands import Command
-
 from watchbill_operator.conditions import Finding
 
 

@@ -22,7 +22,6 @@ from watchbill_coordination.core.specs import (
     parse_agent_spec,
     parse_replica_name,
 )
-
 from watchbill_operator.strategic_merge import build_merged
 
 AGENT_LABEL = "watchbill.dev/agent"

@@ -16,7 +16,6 @@ from typing import Any
 from watchbill_coordination.core.commands import Command, RemoveAgent, RemoveTask
 from watchbill_coordination.core.specs import AgentName, TaskUid
 from watchbill_coordination.core.state import State
-
 from watchbill_operator.api import AGENTS, CONFIG_MAPS, PODS, TASKS, Api, ApiError, GoneError, Resource
 from watchbill_operator.handlers import CONTEXT_LABEL, MANAGED_SELECTOR
 from watchbill_operator.observations import Observation, parse_observation

@@ -13,7 +13,6 @@ from typing import Any
 
 from watchbill_coordination.core.specs import AgentName, TaskUid
 from watchbill_coordination.core.state import AgentState, Phase, State, TaskState
-
 from watchbill_operator.agent_status import AGENT_STATUS_FIELDS, build_agent_status
 from watchbill_operator.api import AGENTS, TASKS
 from watchbill_operator.fleet import Fleet

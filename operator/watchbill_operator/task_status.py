@@ -12,7 +12,6 @@ from typing import Any
 
 from watchbill_coordination.core.state import Phase, State, TaskState
 from watchbill_coordination.core.waiting import explain_wait
-
 from watchbill_operator.conditions import Finding, build_condition, build_sentence, clip, format_time
 
 TASK_MESSAGE_LIMIT = 4096  #: characters

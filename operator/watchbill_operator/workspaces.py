@@ -15,7 +15,6 @@ from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.hostile import HostileFileError, list_names, open_directory
 from watchbill_coordination.storage.layout import Layout
-
 from watchbill_operator.conditions import Finding
 from watchbill_operator.tree_removal import remove_tree
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from support.local_system import LocalSystem, agent, args, shell, task
 from support.waiting import wait_for
 

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from support.local_system import LocalSystem, args, task
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from watchbill_coordination.core.events import EVENT_TYPES
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from watchbill_local.server.admission import Write
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.deletion import DeleteOptions

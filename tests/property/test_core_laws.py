@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from support.deciding import Ledger, accept, declare, finish, register, remove, submit
 from support.invariants import check_all, check_replay
 from watchbill_coordination.core.commands import (

@@ -10,6 +10,7 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from support.volume import REPLICA, make_volume
 from watchbill_coordination.core.messages import Cancel
 from watchbill_coordination.core.specs import TaskUid

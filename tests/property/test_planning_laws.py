@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from support.deciding import Ledger, declare, finish, register, submit
 from support.operator_cases import a_pod, an_agent, surroundings
 from watchbill_coordination.core.commands import DrainReplica, LoseReplica, ReleaseReplica

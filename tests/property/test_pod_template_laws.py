@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from support.operator_cases import SETTINGS, an_agent
 from watchbill_operator.pod_template import check_pod_template
 from watchbill_operator.pods import RESTRICTED_CONTAINER, build_pod

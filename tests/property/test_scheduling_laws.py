@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from support.deciding import Ledger, finish, start_pool, submit
 from watchbill_coordination.core.events import TaskDispatched
 from watchbill_coordination.core.scheduling import AGEING_STEP

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from support.deciding import accept, declare, finish, register, remove, submit
 from support.dying import Died, dying_at
 from support.volumes import NOW, open_coordinator

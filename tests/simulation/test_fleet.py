@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.fleet import Fleet
 from support.invariants import check_all, check_replay
 

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+
 from support.waiting import wait_for
 
 MERGE = "application/merge-patch+json"

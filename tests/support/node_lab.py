@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pykube
+
 from support.waiting import wait_for
 
 Json = dict[str, Any]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from support.api_server import ApiServer
 from support.waiting import wait_for
 from watchbill_coordination.storage.layout import Layout

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.agent_process import REPLICA, AgentProcess, is_alive, read_pid
 from support.waiting import wait_for
 from watchbill_agent.process_group import list_children

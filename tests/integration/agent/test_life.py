@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.agent_process import AgentProcess, is_alive, kill_hard, read_pid
 from support.waiting import wait_for
 from watchbill_coordination.core.messages import (

@@ -7,6 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+
 from watchbill_cli.archive import pack
 from watchbill_cli.context import file_config_map, folder_config_maps
 from watchbill_coordination.core.commands import Command, PublishContext

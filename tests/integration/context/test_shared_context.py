@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.archives import a_file, a_special, file_map, folder_maps, pack
 from watchbill_coordination.core.commands import PublishContext, WithdrawContext
 from watchbill_coordination.storage.layout import Layout

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from support.archives import Member, a_file, a_special, pack, pack_raw
 from watchbill_operator import unpacking
 from watchbill_operator.unpacking import ArchiveRefusedError, Unpacked, unpack_archive

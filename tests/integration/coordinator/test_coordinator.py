@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from support.deciding import accept, declare, finish, register, submit
 from support.volumes import NOW, do, open_coordinator, write_story
 from watchbill_coordination.coordinator.verify import verify

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.deciding import submit
 from support.logs import HOLDER, damage, read_active
 from support.volumes import do, load_projections, open_coordinator, remove_projections, write_story, write_volume

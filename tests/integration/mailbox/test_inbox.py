@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from support.volume import REPLICA, make_volume
 from watchbill_coordination.core.messages import Ack, Drain, Message
 from watchbill_coordination.storage.layout import Layout

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.volume import REPLICA, TRAPS, make_volume, put_message
 from watchbill_coordination.core.messages import Released
 from watchbill_coordination.storage.layout import Layout

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.volume import REPLICA, TRAPS, make_volume
 from support.waiting import wait_for
 from watchbill_coordination.core.specs import TaskUid

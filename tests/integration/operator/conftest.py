@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from support.api_server import ApiServer
 from support.operator_process import OperatorProcess, install_crds
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from support.api_server import ApiServer
 from support.operator_process import LEASE, LEASE_SECONDS, TASKS, OperatorProcess, task
 from support.waiting import wait_for

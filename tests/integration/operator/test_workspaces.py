@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from support.deciding import Ledger, finish, remove, start_pool, submit
 from watchbill_coordination.core.commands import RemoveAgent
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid

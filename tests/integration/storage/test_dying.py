@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from support.dying import Died, dying_at
 from support.logs import copy_volume, damage, list_seqs, open_log, read_active, write_log
 from watchbill_coordination.storage.layout import Layout

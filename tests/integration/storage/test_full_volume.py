@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.logs import NOW, list_seqs, open_log, queued, submitted
 from watchbill_coordination.storage.faults import LogCorrupt, LogPoisoned, VolumeFull
 from watchbill_coordination.storage.layout import Layout

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from support.logs import HOLDER, NOW, list_seqs, list_types, open_log, queued, write_log
 from watchbill_coordination.storage.epochs import (
     KEPT_EPOCHS,

@@ -8,6 +8,7 @@ import signal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_agent.outcome import MAX_MESSAGE, MAX_RESULT, classify_exit, classify_start_failure, with_last_words
 
 

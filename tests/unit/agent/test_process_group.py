@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from support.agent_process import is_alive
 from support.waiting import wait_for
 from watchbill_agent import process_group

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from watchbill_agent.settings import SettingsError, parse_settings
 
 FOLDERS = {f"WATCHBILL_{name}": f"/volume/{name.lower()}" for name in ("INBOX", "OUTBOX", "WORK", "STATE", "CONTEXT")}

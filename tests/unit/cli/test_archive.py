@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from watchbill_cli.archive import Archive, pack
 from watchbill_cli.context import PART_BYTES, folder_config_maps
 from watchbill_cli.home import Refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from watchbill_cli.lint import lint_file
 
 TASK = "apiVersion: watchbill.dev/v1alpha1\nkind: Task\nmetadata: {name: t}\nspec:\n  role: blue\n"

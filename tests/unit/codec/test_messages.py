@@ -9,6 +9,7 @@ from hashlib import sha256
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_coordination.codec.messages import (
     FROM_OPERATOR,
     MAX_MESSAGES,

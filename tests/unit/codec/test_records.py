@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_coordination.codec.canonical import Unencodable, encode_canonical
 from watchbill_coordination.codec.records import (
     MAX_BLOB,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.deciding import Ledger, accept, finish, names, register, start_pool, submit
 from watchbill_coordination.core.commands import LoseReplica, Rejected
 from watchbill_coordination.core.decide_attempts import MAX_LOSSES

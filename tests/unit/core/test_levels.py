@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.deciding import Ledger, declare, finish, names, register, start_pool, submit
 from watchbill_coordination.core.commands import LoseReplica
 from watchbill_coordination.core.events import LevelChanged

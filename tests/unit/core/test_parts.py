@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_coordination.core.copying import change
 from watchbill_coordination.core.heaps import SMALL, LazyHeap
 from watchbill_coordination.core.retry import build_delay, spread

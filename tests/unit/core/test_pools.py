@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.deciding import START, Ledger, declare, finish, names, register, start_pool, submit
 from watchbill_coordination.core.commands import DrainReplica, LoseReplica, Rejected, ReleaseReplica, RemoveAgent
 from watchbill_coordination.core.events import AgentDeclared, ReplicaDraining

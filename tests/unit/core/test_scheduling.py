@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from support.deciding import Ledger, declare, finish, register, remove, start_pool, submit
 from watchbill_coordination.core.events import Event, TaskDispatched
 from watchbill_coordination.core.state import Phase

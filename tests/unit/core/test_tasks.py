@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.deciding import Ledger, accept, finish, names, remove, start_pool, submit
 from watchbill_coordination.core.commands import PublishContext, Rejected
 from watchbill_coordination.core.state import Phase

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from support.deciding import Ledger, declare, start_pool, submit
 from support.operator_cases import a_pod, an_agent, container_status
 from watchbill_coordination.core.commands import LoseReplica

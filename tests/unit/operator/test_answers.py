@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_operator.api import (
     MAX_DELAY_SECONDS,
     PODS,

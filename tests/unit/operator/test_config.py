@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from watchbill_operator.config import ConfigError, load_config, parse_config
 
 ROOT = {"WATCHBILL_ROOT": "/srv/watchbill"}

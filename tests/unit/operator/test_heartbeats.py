@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from support.deciding import Ledger, register, start_pool
 from watchbill_coordination.core.commands import LoseReplica
 from watchbill_coordination.core.specs import ReplicaName

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from watchbill_coordination.core.commands import FinishAttempt
 from watchbill_coordination.storage.faults import Fenced, LogCorrupt, LogPoisoned
 from watchbill_coordination.storage.results import ResultCopied, ResultRefused

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from watchbill_coordination.core.commands import DeclareAgent, RemoveAgent, RemoveTask, SubmitTask
 from watchbill_operator.observations import (
     REMEMBERED_DELETIONS,

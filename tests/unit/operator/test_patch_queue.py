@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_operator.api import AGENTS, TASKS
 from watchbill_operator.patching import (
     CROWD,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from support.deciding import START, Ledger, accept, declare, register, start_pool, submit
 from support.operator_cases import a_pod, an_agent, container_status, surroundings
 from watchbill_coordination.core.commands import DrainReplica, LoseReplica, RemoveAgent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from support.operator_cases import SETTINGS, an_agent
 from watchbill_operator.pod_template import check_pod_template, is_reserved_path
 from watchbill_operator.pods import build_pod

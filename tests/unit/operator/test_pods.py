@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from support.operator_cases import SETTINGS, an_agent
 from watchbill_operator.pods import build_pod, build_template_hash, build_user_id, parse_ordinal
 

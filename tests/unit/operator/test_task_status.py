@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from support.deciding import Ledger, accept, declare, finish, register, remove, start_pool, submit
 from watchbill_coordination.core.commands import PublishContext, RemoveAgent
 from watchbill_coordination.core.specs import AgentName

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from support.deciding import Ledger, accept, finish, start_pool, submit
 from watchbill_coordination.core.state import Phase, State
 from watchbill_coordination.projections.agent_registry import build_agent_registry
