@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+
 from support.api_server import ApiServer, widget_definition
 
 _NUMBERS = itertools.count(1)

@@ -7,6 +7,7 @@ import urllib.request
 from urllib.error import URLError
 
 import pytest
+
 from support.api_server import ApiServer
 
 NAMESPACES = "/api/v1/namespaces"

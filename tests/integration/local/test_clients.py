@@ -11,6 +11,7 @@ from typing import Any
 
 import pykube
 import pytest
+
 from support.api_server import ApiServer, pod, widget
 from support.waiting import wait_for
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.api_server import JSON_PATCH, MERGE, STRATEGIC, ApiServer, config_map, pod, widget
 
 

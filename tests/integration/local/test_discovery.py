@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.api_server import ApiServer, Obj, widget, widget_definition
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"

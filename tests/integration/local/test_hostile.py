@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from support.api_server import MERGE, ApiServer, Obj, pod, widget, widget_definition
 
 JUNK: list[Any] = [None, 5, "x", [], {}, [None], {"a": 1}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from watchbill_local.server.journal import Journal
 from watchbill_local.server.store import Ident, Store
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
 from support.api_server import ApiServer, config_map, pod, widget, widget_definition
 from support.waiting import wait_for
 from watchbill_local.server.auth import write_kubeconfig

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.node_lab import NodeLab, ended, pod, state
 
 

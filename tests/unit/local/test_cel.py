@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from watchbill_local.server.cel import compile_rules, run_rules
 from watchbill_local.server.errors import Cause
 

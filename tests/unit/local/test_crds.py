@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from watchbill_local.server.crds import build_resources, check_crd, fill_crd, rank_version
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.values import copy_value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from watchbill_local.server.kinds import build_kinds
 from watchbill_local.server.metadata import check_metadata
 from watchbill_local.server.names import check_label, check_qualified_name, check_subdomain

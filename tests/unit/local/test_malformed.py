@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from watchbill_local.server.crds import build_resources
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.kinds import build_kinds

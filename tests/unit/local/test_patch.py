@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from watchbill_local.server.values import copy_value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from watchbill_local.server.deletion import DeleteOptions, decide_grace, parse_delete_options
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.kinds import build_kinds

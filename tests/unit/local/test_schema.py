@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_local.server.errors import Cause
 from watchbill_local.server.schema import Schema
 from watchbill_local.server.values import copy_value

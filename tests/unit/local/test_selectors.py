@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.jsonpath import parse_jsonpath
 from watchbill_local.server.kinds import build_kinds

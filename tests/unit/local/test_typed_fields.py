@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from watchbill_local.server.errors import ApiError, Named
 from watchbill_local.server.typed_fields import decode_fields
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_local.node.environment import expand_references, field_value, parse_quantity
 from watchbill_local.node.isolation import (
     DEFAULT_IMAGES,
