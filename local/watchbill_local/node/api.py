@@ -49,8 +49,8 @@ class Cluster:
     """Where the API is and who we are there, as a kubeconfig's current context says."""
 
     server: str
-    token: str = ""
-    tls: ssl.SSLContext | None = None
+    token: str
+    tls: ssl.SSLContext
 
 
 def load_cluster(path: Path) -> Cluster:
@@ -59,12 +59,14 @@ def load_cluster(path: Path) -> Cluster:
     context = _named(config["contexts"], config["current-context"])["context"]
     cluster = _named(config["clusters"], context["cluster"])["cluster"]
     user = _named(config["users"], context["user"]).get("user") or {}
-    server = cluster["server"].rstrip("/")
-    token = user.get("token", "")
-    if "tokenFile" in user:
-        token = (path.parent / user["tokenFile"]).read_text(encoding="utf-8").strip()
-    tls = _tls(cluster, user, path.parent) if server.startswith("https:") else None
-    return Cluster(server, token, tls)
+    tls = ssl.create_default_context(cadata=_material(cluster, "certificate-authority", path.parent).decode() or None)
+    certificate, key = (_material(user, name, path.parent) for name in ("client-certificate", "client-key"))
+    if certificate and key:
+        with tempfile.NamedTemporaryFile() as pair:
+            pair.write(certificate + b"\n" + key)
+            pair.flush()
+            tls.load_cert_chain(pair.name)
+    return Cluster(cluster["server"].rstrip("/"), user.get("token", ""), tls)
 
 
 def _named(items: list[Json], name: str) -> Json:
@@ -74,23 +76,8 @@ def _named(items: list[Json], name: str) -> Json:
     raise ValueError(f"the kubeconfig has no entry named {name!r}")
 
 
-def _tls(cluster: Json, user: Json, folder: Path) -> ssl.SSLContext:
-    """The TLS side of a context: authority and client certificate, each as file or inline."""
-    context = ssl.create_default_context()
-    if cluster.get("insecure-skip-tls-verify"):
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if authority := _material(cluster, "certificate-authority", folder):
-        context.load_verify_locations(cadata=authority.decode())
-    certificate, key = _material(user, "client-certificate", folder), _material(user, "client-key", folder)
-    if certificate and key:
-        with tempfile.NamedTemporaryFile() as pair:
-            pair.write(certificate + b"\n" + key)
-            pair.flush()
-            context.load_cert_chain(pair.name)
-    return context
-
-
 def _material(section: Json, name: str, folder: Path) -> bytes:
+    """A certificate or key, which stands in the kubeconfig itself or in a file that it names; empty without one."""
     if inline := section.get(f"{name}-data"):
         return base64.b64decode(inline)
     return (folder / section[name]).read_bytes() if section.get(name) else b""
@@ -100,28 +87,22 @@ class ApiClient:
     """Requests to one API server. Use as an asynchronous context manager."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._session: aiohttp.ClientSession | None = None
+        self._server = cluster.server
+        headers = {"Accept": "application/json"}
+        if cluster.token:
+            headers["Authorization"] = f"Bearer {cluster.token}"
+        connector = aiohttp.TCPConnector(limit=64, ssl=cluster.tls)
+        self._session = aiohttp.ClientSession(headers=headers, connector=connector, read_bufsize=WATCH_LINE_BYTES)
 
     async def __aenter__(self) -> ApiClient:
-        headers = {"Authorization": f"Bearer {self._cluster.token}"} if self._cluster.token else {}
-        connector = aiohttp.TCPConnector(limit=64)
-        self._session = aiohttp.ClientSession(headers=headers, connector=connector, read_bufsize=WATCH_LINE_BYTES)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.session.close()
+        await self._session.close()
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The HTTP session. Raises RuntimeError outside of `async with`."""
-        if self._session is None:
-            raise RuntimeError("the client is not open")
-        return self._session
-
-    async def get(self, path: str, **query: str) -> Json:
+    async def get(self, path: str) -> Json:
         """Read. Raises ApiError or one of UNREACHABLE, as all requests here do."""
-        return await self._call("GET", path, None, params=query)
+        return await self._call("GET", path)
 
     async def find(self, path: str) -> Json | None:
         """Read what may be absent: None for 404."""
@@ -138,35 +119,20 @@ class ApiClient:
 
     async def patch(self, path: str, body: Json, *, kind: str = MERGE_PATCH) -> Json:
         """Change, by a patch of `kind`."""
-        return await self._call("PATCH", path, body, content=kind)
+        return await self._call("PATCH", path, body, kind=kind)
 
     async def delete(self, path: str, options: Json) -> Json:
         """Delete with DeleteOptions."""
         return await self._call("DELETE", path, options)
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        body: Json | None,
-        *,
-        content: str = "application/json",
-        params: dict[str, str] | None = None,
-    ) -> Json:
+    async def _call(self, method: str, path: str, body: Json | None = None, *, kind: str = "application/json") -> Json:
         data = None if body is None else json.dumps(body).encode()
-        async with self.session.request(
-            method,
-            self._cluster.server + path,
-            params=params,
-            data=data,
-            headers={"Content-Type": content, "Accept": "application/json"},
-            ssl=self._cluster.tls or True,
-            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+        limit = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        headers = {"Content-Type": kind}
+        async with self._session.request(
+            method, self._server + path, data=data, headers=headers, timeout=limit
         ) as response:
-            text = await response.text()
-        if response.status >= 400:
-            raise ApiError(response.status, _message(text))
-        answer: Json = json.loads(text)
+            answer: Json = json.loads(await _accepted(response))
         return answer
 
     async def watch(self, path: str, on_list: OnList, on_event: OnEvent) -> None:
@@ -194,20 +160,12 @@ class ApiClient:
 
     async def _stream(self, path: str, version: str) -> AsyncIterator[tuple[str, Json]]:
         """The changes after `version` until the server ends the stream. Raises ApiError on an ERROR event."""
-        query = {
-            "watch": "true",
-            "resourceVersion": version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH_SECONDS),
-        }
-        async with self.session.get(
-            self._cluster.server + path,
-            params=query,
-            ssl=self._cluster.tls or True,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30),
-        ) as response:
+        query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
+        query["timeoutSeconds"] = str(WATCH_SECONDS)
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
+        async with self._session.get(self._server + path, params=query, timeout=limit) as response:
             if response.status >= 400:
-                raise ApiError(response.status, _message(await response.text()))
+                await _accepted(response)
             async for line in response.content:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -215,9 +173,13 @@ class ApiClient:
                 yield event["type"], event["object"]
 
 
-def _message(text: str) -> str:
-    """What a Status object says, or the beginning of whatever else the server answered."""
+async def _accepted(response: aiohttp.ClientResponse) -> str:
+    """The body of a good answer. Raises ApiError for another, with what its Status says or how its text begins."""
+    text = await response.text()
+    if response.status < 400:
+        return text
     try:
-        return str(json.loads(text)["message"])
+        message = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return text[:200]
+        message = text[:200]
+    raise ApiError(response.status, message)

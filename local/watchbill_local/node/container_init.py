@@ -3,8 +3,7 @@
 Owns one container from inside. It is process 1 of the container's pid namespace or, in plain processes, the subreaper
 of all that the container starts. It listens on one socket to the node: JSON messages, one a packet.
 
-    node to init   {"signal": 15}   {"kill": true}   {"exec": 7, "argv": [...]} with two descriptors, stdout and stderr
-                   {"cancel": 7}
+    node to init   {"signal": 15}   {"kill": true}   {"exec": 7, "argv": [...]}   {"cancel": 7}
     init to node   {"started": pid} or {"failed": sentence}, then {"exec": 7, "code": 0} ..., last {"code": 0}
 
 Invariant: when the program ends, when the node says kill, or when the node is gone (end of file on the socket), every
@@ -14,7 +13,6 @@ process of the container is dead before this one ends. Never talks to the API an
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import select
@@ -29,6 +27,7 @@ from watchbill_local.node.rootfs import enter_root
 MESSAGE_BYTES = 200_000  #: largest packet on the socket; a longer exec command is refused by the node
 LAST_CAPABILITY = 40
 IGNORED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+NOT_STARTED = 127
 Streams = tuple[int, int]  #: descriptors of stdout and stderr
 
 
@@ -39,7 +38,7 @@ def run_init(launch: Launch, control: socket.socket, streams: Streams) -> NoRetu
         init.prepare()
         main = init.start(launch.argv, streams)
     except (OSError, ValueError) as error:
-        init.send({"failed": describe_failure(launch.argv, error)})
+        init.send({"failed": str(error)})
         os._exit(1)
     for stream in streams:
         os.close(stream)
@@ -48,11 +47,14 @@ def run_init(launch: Launch, control: socket.socket, streams: Streams) -> NoRetu
     os._exit(0)
 
 
-def describe_failure(argv: tuple[str, ...], error: OSError | ValueError) -> str:
-    """One sentence on why a container's program did not start."""
-    if isinstance(error, FileNotFoundError) and error.filename == argv[0]:
-        return f'exec: "{argv[0]}": executable file not found in $PATH'
-    return f"{type(error).__name__}: {error}"
+def open_wake_pipe() -> int:
+    """Ask for SIGCHLD; returns a descriptor that is readable after one came."""
+    wake, wake_write = os.pipe()
+    for end in (wake, wake_write):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    return wake
 
 
 class _Init:
@@ -62,19 +64,12 @@ class _Init:
         self.launch = launch
         self.control = control
         self.execs: dict[int, int] = {}  #: pid to the number of the exec that it runs
-        self.cgroup = -1
-        self.wake, wake_write = os.pipe()
-        for end in (self.wake, wake_write):
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.wake = open_wake_pipe()
         for number in IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def prepare(self) -> None:
         """Enter the root directory, or become the subreaper where there is no pid namespace."""
-        if self.launch.cgroup:
-            self.cgroup = os.open(self.launch.cgroup, os.O_WRONLY | os.O_CLOEXEC)
         if self.launch.root:
             enter_root(self.launch.root, self.launch.mounts)
             os.makedirs(self.launch.directory, exist_ok=True)
@@ -82,33 +77,34 @@ class _Init:
             syscalls.control_process(syscalls.PR_SET_CHILD_SUBREAPER, 1)
 
     def start(self, argv: tuple[str, ...], streams: Streams) -> int:
-        """Fork and exec `argv`; returns its pid, raises OSError if the program cannot be executed."""
+        """Fork and exec `argv`; returns its pid, raises OSError with a sentence if the program cannot be executed."""
         failure_read, failure_write = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
                 self._become_program(argv, streams)
             except OSError as error:
-                os.write(failure_write, f"{error.errno} {error.strerror} {error.filename}".encode()[:1000])
+                os.write(failure_write, self._describe(argv[0], error).encode()[:1000])
             finally:
-                os._exit(127)
+                os._exit(NOT_STARTED)
         os.close(failure_write)
         with os.fdopen(failure_read, "rb") as pipe:
-            failure = pipe.read().decode()
+            failure = pipe.read().decode(errors="replace")
         if failure:
             os.waitpid(pid, 0)
-            number, _, text = failure.partition(" ")
-            code = int(number) if number.isdigit() else errno.EINVAL
-            raise OSError(code, text, argv[0] if code == errno.ENOENT else None)
+            raise OSError(failure)
         return pid
+
+    def _describe(self, program: str, error: OSError) -> str:
+        if isinstance(error, FileNotFoundError) and error.filename != self.launch.directory:
+            return f'exec: "{program}": executable file not found in $PATH'
+        return f"{type(error).__name__}: {error}"
 
     def _become_program(self, argv: tuple[str, ...], streams: Streams) -> None:
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, *IGNORED_SIGNALS, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
-        if self.cgroup >= 0:
-            os.write(self.cgroup, b"0")
         null = os.open("/dev/null", os.O_RDONLY)
         for source, target in ((null, 0), (streams[0], 1), (streams[1], 2)):
             os.dup2(source, target)
@@ -128,8 +124,7 @@ class _Init:
         while code is None:
             ready = {fd for fd, _ in poll.poll()}
             if self.wake in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self.wake, 4096)
+                os.read(self.wake, 4096)
                 code = self.reap(main)
             if code is None and self.control.fileno() in ready and not self.obey(main):
                 code = 128 + signal.SIGKILL
@@ -152,47 +147,39 @@ class _Init:
     def obey(self, main: int) -> bool:
         """Do what one message says. False: everything shall end now, as asked or because the node is gone."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.control, MESSAGE_BYTES, 2)
+            data = self.control.recv(MESSAGE_BYTES)
         except ConnectionError:
             return False
         message: dict[str, Any] = json.loads(data) if data else {"kill": True}
         if "signal" in message:
             os.kill(main, message["signal"])
         elif "exec" in message:
-            self._obey_exec(message, (descriptors[0], descriptors[1]))
+            self._execute(message["exec"], tuple(message["argv"]))
         elif "cancel" in message:
-            self._cancel(message["cancel"])
+            for pid in [pid for pid, number in self.execs.items() if number == message["cancel"]]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
         return "kill" not in message
 
-    def _cancel(self, number: int) -> None:
-        """Kill an exec that nobody waits for any more, with all of its process group."""
-        for pid in [pid for pid, exec_number in self.execs.items() if exec_number == number]:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-
-    def _obey_exec(self, message: dict[str, Any], streams: Streams) -> None:
+    def _execute(self, number: int, argv: tuple[str, ...]) -> None:
+        sink = os.open(os.devnull, os.O_WRONLY)
         try:
-            self.execs[self.start(tuple(message["argv"]), streams)] = message["exec"]
-        except OSError as error:
-            os.write(streams[1], describe_failure(tuple(message["argv"]), error).encode())
-            self.send({"exec": message["exec"], "code": 126 if error.errno == errno.EACCES else 127})
+            self.execs[self.start(argv, (sink, sink))] = number
+        except OSError:
+            self.send({"exec": number, "code": NOT_STARTED})
         finally:
-            for stream in streams:
-                os.close(stream)
+            os.close(sink)
 
     def end_all(self) -> None:
         """Kill and reap every process of the container."""
         with contextlib.suppress(ChildProcessError):
             while True:
-                self._kill_all()
+                if self.launch.level is Level.PROCESSES:
+                    kill_descendants(os.getpid())
+                else:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(-1, signal.SIGKILL)
                 os.waitpid(-1, 0)
-
-    def _kill_all(self) -> None:
-        if self.launch.level is Level.PROCESSES:
-            kill_descendants(os.getpid())
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
 
     def send(self, message: dict[str, Any]) -> None:
         """Tell the node; a node that is gone is not told."""
@@ -200,21 +187,13 @@ class _Init:
             self.control.send(json.dumps(message).encode())
 
 
-def kill_descendants(pid: int) -> None:
-    """SIGKILL to all that descends from `pid`, children before grandchildren; once, without waiting."""
-    for child in children_of(pid):
-        kill_descendants(child)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-
-
-def children_of(pid: int) -> list[int]:
-    """The living children of a process, zombies included; empty if it is gone."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(child) for child in file.read().split()]
-    except OSError:
-        return []
+def kill_descendants(pid: int, spared: set[int] | frozenset[int] = frozenset()) -> None:
+    """SIGKILL to all that descends from `pid` but not through `spared` children; once, without waiting."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        for child in {int(word) for word in file.read().split()} - spared:
+            kill_descendants(child)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 def _become_user(identity: Identity, *, alone: bool) -> None:

@@ -7,7 +7,6 @@ web page can reach it through a browser on this machine.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,14 +48,10 @@ def build_application(find: Find, settings: Settings) -> web.Application:
 
 
 async def serve_endpoint(find: Find, settings: Settings) -> tuple[web.AppRunner, int]:
-    """Listen; returns the runner to clean up at the end, and the port. Raises OSError if the port is taken."""
+    """Listen; returns the runner to clean up at the end, and the port, a free one."""
     runner = web.AppRunner(build_application(find, settings), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    context = None
-    if settings.certificate:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*settings.certificate)
-    site = web.TCPSite(runner, settings.address, settings.port, ssl_context=context)
+    site = web.TCPSite(runner, settings.address, 0)
     await site.start()
     port: int = runner.addresses[0][1]
     return runner, port

@@ -1,4 +1,4 @@
-"""The environment of a container: env, envFrom, $(VAR), fieldRef, resourceFieldRef, configMap and secret keys.
+"""The environment of a container: env, envFrom, $(VAR), fieldRef, configMap and secret keys.
 
 Owns how a container's spec becomes NAME=value pairs. Invariant: as in Kubernetes, later entries win and may refer to
 earlier ones; a reference that cannot be resolved and is not optional refuses the container. Nothing of the node's own
@@ -11,26 +11,11 @@ import base64
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
-from watchbill_local.node.api import Json
-
-Lookup = Callable[[str, str], Awaitable[Json | None]]  #: (configmaps | secrets, name) to the object, None if absent
+from watchbill_local.node.api import ApiClient, Json
 
 _REFERENCE = re.compile(r"\$(\$|\(([A-Za-z_.-][\w.-]*)\))")
-_QUANTITY = re.compile(r"^([0-9.]+)([A-Za-z]*)$")
-_UNITS = {
-    "": 1.0,
-    "m": 1e-3,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    "Ki": 2.0**10,
-    "Mi": 2.0**20,
-    "Gi": 2.0**30,
-    "Ti": 2.0**40,
-}
 
 
 class ConfigurationMissing(Exception):
@@ -42,41 +27,27 @@ def expand_references(text: str, environment: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda m: "$" if m[1] == "$" else environment.get(m[2], m[0]), text)
 
 
-def parse_quantity(text: str) -> float:
-    """A Kubernetes quantity as a number of bytes, cores or pieces; ValueError if it is none."""
-    match = _QUANTITY.match(str(text))
-    if not match or match[2] not in _UNITS:
-        raise ValueError(f"not a quantity: {text}")
-    return float(match[1]) * _UNITS[match[2]]
-
-
 def field_value(pod: Json, path: str) -> str:
     """What a fieldRef's path names in `pod`; empty if the pod has no such field."""
-    match = re.match(r"metadata\.(labels|annotations)(?:\['([^']+)'\])?$", path)
-    if match:
-        entries: dict[str, str] = pod["metadata"].get(match[1]) or {}
-        if match[2]:
-            return entries.get(match[2], "")
-        return "\n".join(f'{key}="{value}"' for key, value in sorted(entries.items()))
+    parts = path.split(".")
+    if match := re.fullmatch(r"metadata\.(labels|annotations)\['(.+)'\]", path):
+        parts = ["metadata", match[1], match[2]]
     here: object = pod
-    for part in path.split("."):
+    for part in parts:
         here = here.get(part, "") if isinstance(here, dict) else ""
     return str(here)
 
 
-def decode_data(kind: str, item: Json) -> dict[str, bytes]:
-    """All entries of a ConfigMap or Secret as bytes."""
-    data = item.get("data") or {}
-    entries = {k: base64.b64decode(v) if kind == "secrets" else v.encode() for k, v in data.items()}
-    return entries | {k: base64.b64decode(v) for k, v in (item.get("binaryData") or {}).items()}
-
-
-async def load_data(lookup: Lookup, kind: str, name: str, *, optional: bool) -> dict[str, bytes]:
-    """The entries of a named ConfigMap or Secret; empty if absent and `optional`, else ConfigurationMissing."""
-    item = await lookup(kind, name)
-    if item is None and not optional:
-        raise ConfigurationMissing(f'{kind.removesuffix("s")} "{name}" not found')
-    return decode_data(kind, item) if item else {}
+async def load_data(api: ApiClient, pod: Json, kind: str, reference: Json) -> dict[str, bytes]:
+    """The entries of the configmap or secret that `reference` names; ConfigurationMissing if it is neither there nor
+    optional."""
+    name = reference.get("name") or reference["secretName"]
+    item = await api.find(f"/api/v1/namespaces/{pod['metadata']['namespace']}/{kind}s/{name}")
+    if item is None and not reference.get("optional"):
+        raise ConfigurationMissing(f'{kind} "{name}" not found')
+    data, binary = ((item or {}).get(part) or {} for part in ("data", "binaryData"))
+    entries = {k: base64.b64decode(v) if kind == "secret" else v.encode() for k, v in data.items()}
+    return entries | {k: base64.b64decode(v) for k, v in binary.items()}
 
 
 def base_environment(pod: Json, *, home: str) -> dict[str, str]:
@@ -88,39 +59,31 @@ def base_environment(pod: Json, *, home: str) -> dict[str, str]:
     return kept | {"PATH": f"{own_python}:{path}", "HOME": home, "HOSTNAME": hostname}
 
 
-async def build_environment(container: Json, pod: Json, base: Mapping[str, str], lookup: Lookup) -> dict[str, str]:
-    """The container's whole environment. Raises ConfigurationMissing, or ApiError and the like from `lookup`."""
+async def build_environment(container: Json, pod: Json, base: Mapping[str, str], api: ApiClient) -> dict[str, str]:
+    """The container's whole environment. Raises ConfigurationMissing, or ApiError and the like from `api`."""
     result = dict(base)
     for source in container.get("envFrom") or ():
-        kind = "configmaps" if "configMapRef" in source else "secrets"
-        reference = source.get("configMapRef") or source["secretRef"]
-        data = await load_data(lookup, kind, reference["name"], optional=bool(reference.get("optional")))
+        kind = "configmap" if "configMapRef" in source else "secret"
+        data = await load_data(api, pod, kind, source.get("configMapRef") or source["secretRef"])
         result |= {source.get("prefix", "") + key: value.decode(errors="replace") for key, value in data.items()}
     for entry in container.get("env") or ():
-        value = await _entry_value(entry, container, pod, result, lookup)
-        if value is not None:
-            result[entry["name"]] = value
+        source = entry.get("valueFrom") or {}
+        if "fieldRef" in source:
+            result[entry["name"]] = field_value(pod, source["fieldRef"]["fieldPath"])
+        elif source:
+            result |= await _load_entry(entry["name"], source, pod, api)
+        else:
+            result[entry["name"]] = expand_references(entry.get("value") or "", result)
     return result
 
 
-async def _entry_value(entry: Json, container: Json, pod: Json, so_far: dict[str, str], lookup: Lookup) -> str | None:
-    source = entry.get("valueFrom")
-    if not source:
-        return expand_references(entry.get("value") or "", so_far)
-    if "fieldRef" in source:
-        return field_value(pod, source["fieldRef"]["fieldPath"])
-    if "resourceFieldRef" in source:
-        kind, _, name = source["resourceFieldRef"]["resource"].partition(".")
-        amount = parse_quantity(((container.get("resources") or {}).get(kind) or {}).get(name, "0"))
-        return str(int(-(-amount // parse_quantity(source["resourceFieldRef"].get("divisor") or "1"))))
-    kind = "configmaps" if "configMapKeyRef" in source else "secrets"
-    reference = source.get("configMapKeyRef") or source["secretKeyRef"]
-    optional = bool(reference.get("optional"))
-    data = await load_data(lookup, kind, reference["name"], optional=optional)
-    if reference["key"] not in data:
-        if optional:
-            return None
-        raise ConfigurationMissing(
-            f"couldn't find key {reference['key']} in {kind.removesuffix('s')} {reference['name']}"
-        )
-    return data[reference["key"]].decode(errors="replace")
+async def _load_entry(name: str, source: Json, pod: Json, api: ApiClient) -> dict[str, str]:
+    """The variable that a key of a ConfigMap or Secret gives; none if that is absent and optional."""
+    kind = "configmap" if "configMapKeyRef" in source else "secret"
+    reference = source.get("configMapKeyRef") or source.get("secretKeyRef")
+    if reference is None:
+        raise ConfigurationMissing(f"this node cannot give {name} its value: it knows no {', '.join(source)}")
+    data, key = await load_data(api, pod, kind, reference), reference["key"]
+    if key not in data and not reference.get("optional"):
+        raise ConfigurationMissing(f"couldn't find key {key} in {kind} {reference['name']}")
+    return {name: data[key].decode(errors="replace")} if key in data else {}

@@ -129,18 +129,21 @@ def rewrite_paths(text: str, mounts: Sequence[Mount]) -> str:
     return re.sub(rf"(?<![\w./-])({targets})(?=/|[^\w.-]|$)", lambda match: behind[match[1]], text)
 
 
-def rewrite_launch(launch: Launch, home: Path) -> Launch:
-    """The same launch for plain processes: no root, no identity, paths rewritten, working below `home` by default."""
+def rewrite_launch(launch: Launch, base: Mapping[str, str], home: Path) -> Launch:
+    """The same launch for plain processes: no mounts, paths rewritten, working below `home` by default.
+
+    Entries of the environment that are `base`'s are this machine's own paths and stay, even where they lie below a
+    mountPath, as those of a checkout below /tmp do.
+    """
 
     def moved(text: str) -> str:
         return rewrite_paths(text, launch.mounts)
 
-    environment = {name: moved(value) for name, value in launch.environment.items()}
-    if temporary := next((m for m in launch.mounts if m.target == "/tmp"), None):  # noqa: S108 - a mountPath
-        environment.setdefault("TMPDIR", f"{temporary.source}/{temporary.subpath}".rstrip("/"))
+    environment = {k: v if v == base.get(k) else moved(v) for k, v in launch.environment.items()}
+    if moved("/tmp") != "/tmp":  # noqa: S108 - a mountPath
+        environment.setdefault("TMPDIR", moved("/tmp"))  # noqa: S108
     directory = moved(launch.directory) if launch.directory != "/" else str(home)
-    argv = tuple(moved(word) for word in launch.argv)
-    return replace(launch, argv=argv, environment=environment, directory=directory, identity=None, root=None)
+    return replace(launch, argv=tuple(map(moved, launch.argv)), environment=environment, directory=directory)
 
 
 _links: set[str] = set()  #: what plain_path made, to be removed when no container can use it any more

@@ -62,4 +62,3 @@ class Launch:
     mounts: tuple[Mount, ...] = ()
     identity: Identity | None = None  #: None: the node's own user, as in plain processes
     root: Root | None = None  #: None exactly where the level is PROCESSES
-    cgroup: str = ""  #: cgroup.procs file to join, empty for none

@@ -16,11 +16,10 @@ import json
 import os
 import pickle
 import select
-import signal
 import socket
 
 from watchbill_local.node import syscalls
-from watchbill_local.node.container_init import children_of, kill_descendants, run_init
+from watchbill_local.node.container_init import kill_descendants, open_wake_pipe, run_init
 from watchbill_local.node.launch import Launch, Level
 
 NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
@@ -30,11 +29,7 @@ DESCRIPTORS = 4  #: control, launch, stdout, stderr
 def serve_launches(requests: socket.socket) -> None:
     """Fork a container for each packet until the node closes the socket."""
     syscalls.control_process(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    wake, wake_write = os.pipe()
-    for end in (wake, wake_write):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    wake = open_wake_pipe()
     gc.freeze()
     inits: set[int] = set()
     poll = select.poll()
@@ -43,8 +38,7 @@ def serve_launches(requests: socket.socket) -> None:
     while True:
         ready = {fd for fd, _ in poll.poll()}
         if wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake, 4096)
+            os.read(wake, 4096)
             _reap(inits)
         if requests.fileno() in ready:
             data, descriptors, _, _ = socket.recv_fds(requests, 16, DESCRIPTORS)
@@ -58,10 +52,7 @@ def _reap(inits: set[int]) -> None:
     with contextlib.suppress(ChildProcessError):
         while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
             inits.discard(pid)
-    for orphan in set(children_of(os.getpid())) - inits:
-        kill_descendants(orphan)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(orphan, signal.SIGKILL)
+    kill_descendants(os.getpid(), spared=inits)
 
 
 def _fork_init(requests: socket.socket, descriptors: list[int]) -> int:
@@ -81,8 +72,7 @@ def _fork_init(requests: socket.socket, descriptors: list[int]) -> int:
                 own.send(json.dumps({"failed": f"namespaces: {error}"}).encode())
             finally:
                 os._exit(1)
-    os.close(report_write)
-    for descriptor in (control, stdout, stderr):
+    for descriptor in (report_write, control, stdout, stderr):
         os.close(descriptor)
     with os.fdopen(report_read, "rb") as report:
         inner = report.read()
@@ -95,25 +85,20 @@ def _fork_init(requests: socket.socket, descriptors: list[int]) -> int:
 def _enter_namespaces(launch: Launch, report: int) -> None:
     """Leave the host's namespaces as the level asks; a pid namespace needs a second fork, its pid goes to `report`."""
     os.setsid()
-    if launch.level is Level.PROCESSES:
-        os.close(report)
-        return
-    if launch.level is Level.USER_NAMESPACES:
+    if launch.level is not Level.PROCESSES:
         user, group = os.getuid(), os.getgid()
-        syscalls.unshare(syscalls.CLONE_NEWUSER | NAMESPACES)
-        identity = launch.identity
-        inside = (identity.uid, identity.gid) if identity else (0, 0)
-        for name, text in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{inside[0]} {user} 1"),
-            ("gid_map", f"{inside[1]} {group} 1"),
-        ):
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-                file.write(text)
-    else:
-        syscalls.unshare(NAMESPACES)
-    inner = os.fork()
-    if inner:
-        os.write(report, str(inner).encode())
-        os._exit(0)
+        alone = launch.level is Level.USER_NAMESPACES
+        syscalls.unshare(NAMESPACES | (syscalls.CLONE_NEWUSER if alone else 0))
+        if alone and launch.identity:
+            _write_own("setgroups", "deny")
+            _write_own("uid_map", f"{launch.identity.uid} {user} 1")
+            _write_own("gid_map", f"{launch.identity.gid} {group} 1")
+        if inner := os.fork():
+            os.write(report, str(inner).encode())
+            os._exit(0)
     os.close(report)
+
+
+def _write_own(name: str, text: str) -> None:
+    with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+        file.write(text)

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import time
+from pathlib import Path
 
 from watchbill_local.node.processes import COOKIE
 
@@ -22,50 +23,21 @@ def kill_leftovers(cookie: str, *, seconds: float = 10.0) -> int:
 
     Raises TimeoutError if one is still there after `seconds`: starting containers would not be safe.
     """
-    deadline, killed = time.monotonic() + seconds, 0
-    while found := _find(f"{COOKIE}={cookie}".encode()):
+    mark, deadline, killed = f"{COOKIE}={cookie}".encode(), time.monotonic() + seconds, 0
+    while found := [pid for entry in os.listdir("/proc") if entry.isdigit() and _kill(pid := int(entry), mark)]:
         killed += len(found)
-        for pidfd in found:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        _await_end(found, deadline)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes of an earlier node do not end after SIGKILL: {found}")
     return killed
 
 
-def _find(mark: bytes) -> list[int]:
-    """Descriptors of the processes whose environment holds `mark`, this one excepted."""
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            pidfd = os.pidfd_open(int(name))
-            if _is_marked(int(name), mark):
-                found.append(pidfd)
-            else:
-                os.close(pidfd)
-    return found
-
-
-def _is_marked(pid: int, mark: bytes) -> bool:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return any(entry.startswith(mark) for entry in file.read().split(b"\0"))
-    except OSError:
+def _kill(pid: int, mark: bytes) -> bool:
+    """Kill a process if its environment holds `mark`, and wait a moment for its end; whether it was one."""
+    if pid == os.getpid():
         return False
-
-
-def _await_end(pidfds: list[int], deadline: float) -> None:
-    """Wait until each process has ended, and close the descriptors."""
-    poll = select.poll()
-    for pidfd in pidfds:
-        poll.register(pidfd, select.POLLIN)
-    waiting = set(pidfds)
-    while waiting:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError(f"{len(waiting)} processes of an earlier node do not end after SIGKILL")
-        for pidfd, _ in poll.poll(left * 1000):
-            poll.unregister(pidfd)
-            os.close(pidfd)
-            waiting.discard(pidfd)
+    with contextlib.suppress(OSError), os.fdopen(os.pidfd_open(pid), "rb") as pidfd:
+        if any(entry.startswith(mark) for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")):
+            signal.pidfd_send_signal(pidfd.fileno(), signal.SIGKILL)
+            select.select([pidfd], [], [], 1.0)
+            return True
+    return False

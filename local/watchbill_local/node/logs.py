@@ -85,38 +85,22 @@ class LogQuery:
     timestamps: bool = False
     tail: int | None = None  #: lines
     since: datetime | None = None
-    limit: int | None = None  #: bytes
 
 
 def parse_query(query: Mapping[str, str], now: datetime) -> LogQuery:
     """A log request's query; ValueError with a sentence if a value is no number, negative, or no time."""
-    since = None
-    if "sinceSeconds" in query:
-        since = now - timedelta(seconds=int(query["sinceSeconds"]))
-    if "sinceTime" in query:
-        since = datetime.fromisoformat(query["sinceTime"])
-        if since.tzinfo is None:
-            raise ValueError(f"sinceTime has no time zone: {query['sinceTime']}")
     tail = int(query["tailLines"]) if "tailLines" in query else None
-    limit = int(query["limitBytes"]) if "limitBytes" in query else None
-    if (tail is not None and tail < 0) or (limit is not None and limit < 1):
-        raise ValueError("tailLines must not be negative, limitBytes must be positive")
+    since = now - timedelta(seconds=int(query["sinceSeconds"])) if "sinceSeconds" in query else None
+    if "sinceTime" in query:
+        since = datetime.fromisoformat(query["sinceTime"]).astimezone(UTC)
+    if tail is not None and tail < 0:
+        raise ValueError("tailLines must not be negative")
     flags = {name: query.get(name) in ("true", "1") for name in ("follow", "previous", "timestamps")}
-    return LogQuery(**flags, tail=tail, since=since, limit=limit)
+    return LogQuery(**flags, tail=tail, since=since)
 
 
 async def read_log(path: Path, query: LogQuery, is_running: asyncio.Event) -> AsyncIterator[bytes]:
     """The lines of one restart's log that `query` asks for; with `follow`, new ones while `is_running` is set."""
-    left = query.limit
-    async for text in _show_all(path, query, is_running):
-        yield text if left is None else text[:left]
-        if left is not None:
-            left -= len(text)
-            if left <= 0:
-                return
-
-
-async def _show_all(path: Path, query: LogQuery, is_running: asyncio.Event) -> AsyncIterator[bytes]:
     older = _read_lines(f"{path}.1")
     with path.open("rb") as file:
         lines = older + file.read().splitlines()
@@ -135,7 +119,7 @@ async def _show_all(path: Path, query: LogQuery, is_running: asyncio.Event) -> A
                 await asyncio.sleep(FOLLOW_SECONDS)
     if query.follow:
         rest = LogQuery(follow=True, timestamps=query.timestamps, tail=len(_read_lines(str(path))))
-        async for text in _show_all(path, rest, is_running):
+        async for text in read_log(path, rest, is_running):
             yield text
 
 

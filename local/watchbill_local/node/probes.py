@@ -19,8 +19,16 @@ import aiohttp
 from watchbill_local.node.api import Json
 
 FIRST_PAUSE_SECONDS = 0.05
-Execute = Callable[[list[str]], Awaitable[int]]  #: runs a program inside the container; its exit code
-Ask = Callable[[Json], Awaitable[bool]]  #: one try of a probe, already bounded in time
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """What the probes of one container need."""
+
+    spec: Json  #: the container's
+    address: str  #: the pod's
+    execute: Callable[[list[str]], Awaitable[int]]  #: runs a program inside the container; its exit code
+    session: aiohttp.ClientSession
 
 
 @dataclass(slots=True)
@@ -38,72 +46,63 @@ class Streak:
         return False if self.failures >= probe.get("failureThreshold", 3) else None
 
 
-async def watch_startup(probe: Json, ask: Ask) -> bool:
-    """Probe until the startup probe's verdict: True, the container has started; False, it never will."""
-    return await _await_verdict(probe, ask, (True, False))
+async def run_probes(probing: Probing, on_ready: Callable[[bool], None]) -> str:
+    """Tell each change of readiness; returns `startup` or `liveness` when that probe has failed, else never."""
+    startup, readiness, liveness = (probing.spec.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness"))
+    if startup and not await _await_verdict(startup, probing, (True, False)):
+        return "startup"
+    on_ready(not readiness)
+    watching = asyncio.create_task(_watch_readiness(readiness, probing, on_ready)) if readiness else None
+    try:
+        await (_await_verdict(liveness, probing, (False,)) if liveness else asyncio.Event().wait())
+    finally:
+        if watching:
+            watching.cancel()
+    return "liveness"
 
 
-async def watch_liveness(probe: Json, ask: Ask) -> None:
-    """Probe until the container has failed its liveness probe, and return then."""
-    await _await_verdict(probe, ask, (False,))
-
-
-async def _await_verdict(probe: Json, ask: Ask, verdicts: tuple[bool, ...]) -> bool:
+async def _await_verdict(probe: Json, probing: Probing, verdicts: tuple[bool, ...]) -> bool:
     streak = Streak()
     await asyncio.sleep(probe.get("initialDelaySeconds", 0))
     while True:
-        if (verdict := streak.count(await ask(probe), probe)) in verdicts:
+        if (verdict := streak.count(await _ask(probe, probing), probe)) in verdicts:
             return bool(verdict)
         await asyncio.sleep(probe.get("periodSeconds", 10))
 
 
-async def watch_readiness(probe: Json, ask: Ask, on_change: Callable[[bool], None]) -> None:
-    """Probe for ever; tells each change of the verdict, which begins as not ready."""
+async def _watch_readiness(probe: Json, probing: Probing, on_ready: Callable[[bool], None]) -> None:
     streak, ready, period = Streak(), False, float(probe.get("periodSeconds", 10))
     pause = FIRST_PAUSE_SECONDS
     await asyncio.sleep(probe.get("initialDelaySeconds", 0))
     while True:
-        verdict = streak.count(await ask(probe), probe)
+        verdict = streak.count(await _ask(probe, probing), probe)
         if verdict is not None and verdict != ready:
             ready = verdict
-            on_change(ready)
+            on_ready(ready)
         await asyncio.sleep(min(pause, period))
         pause = period if ready else pause * 2
 
 
-async def ask_once(
-    probe: Json, container: Json, address: str, execute: Execute, session: aiohttp.ClientSession
-) -> bool:
+async def _ask(probe: Json, probing: Probing) -> bool:
     """One try: exec, httpGet or tcpSocket. False for any failure and after `timeoutSeconds`."""
     try:
         async with asyncio.timeout(probe.get("timeoutSeconds", 1)):
             if "exec" in probe:
-                return await execute(probe["exec"]["command"]) == 0
+                return await probing.execute(probe["exec"]["command"]) == 0
+            action = probe.get("httpGet") or probe["tcpSocket"]
+            host, port = action.get("host") or probing.address, find_port(probing.spec, action["port"])
             if "httpGet" in probe:
-                return await _get(probe["httpGet"], container, address, session)
-            port = find_port(container, probe["tcpSocket"]["port"])
-            _, writer = await asyncio.open_connection(probe["tcpSocket"].get("host") or address, port)
-            writer.close()
+                url = f"{action.get('scheme', 'HTTP').lower()}://{host}:{port}{action.get('path') or '/'}"
+                headers = {header["name"]: header["value"] for header in action.get("httpHeaders") or ()}
+                async with probing.session.get(url, headers=headers, ssl=False, allow_redirects=False) as response:
+                    return response.status < 400
+            (await asyncio.open_connection(host, port))[1].close()
             return True
     except (OSError, aiohttp.ClientError, TimeoutError, LookupError, ValueError):
         return False
 
 
-async def _get(action: Json, container: Json, address: str, session: aiohttp.ClientSession) -> bool:
-    scheme = action.get("scheme", "HTTP").lower()
-    url = (
-        f"{scheme}://{action.get('host') or address}:{find_port(container, action['port'])}{action.get('path') or '/'}"
-    )
-    headers = {header["name"]: header["value"] for header in action.get("httpHeaders") or ()}
-    async with session.get(url, headers=headers, ssl=False, allow_redirects=False) as response:
-        return 200 <= response.status < 400
-
-
 def find_port(container: Json, port: int | str) -> int:
     """A port by number or by its name in the container's spec; LookupError if there is none of that name."""
-    if isinstance(port, int) or port.isdigit():
-        return int(port)
-    for entry in container.get("ports") or ():
-        if entry.get("name") == port:
-            return int(entry["containerPort"])
-    raise LookupError(f"the container has no port named {port}")
+    names = {entry.get("name"): int(entry["containerPort"]) for entry in container.get("ports") or ()}
+    return names[port] if port in names else int(port)

@@ -1,7 +1,9 @@
 """The node as a whole: which pods are here, and what happens to them when the API or a signal says so.
 
-Owns the table of pods by uid. Invariant: one worker for each uid, from the first time it is seen bound to this node
-until its Pod object is gone; a pod that was deleted and created again under its name is another uid, so another worker.
+Owns the table of pods by uid, and the binding of pods that wait for the default scheduler: there is one node, so only
+its selector labels, its cordon and its room are looked at. Invariant: one worker for each uid, from the first time it
+is seen bound to this node until its Pod object is gone; a pod that was deleted and created again under its name is
+another uid, so another worker.
 """
 
 from __future__ import annotations
@@ -12,24 +14,32 @@ import itertools
 import logging
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 from watchbill_local.node.api import UNREACHABLE, ApiError, Json
 from watchbill_local.node.containers import ContainerWorker
 from watchbill_local.node.endpoint import serve_endpoint
 from watchbill_local.node.pods import PodWorker
-from watchbill_local.node.registration import register_node, report_node, watch_heartbeat
-from watchbill_local.node.scheduling import MAX_PODS, decide_binding, is_waiting
+from watchbill_local.node.reports import MAX_PODS, register_node, report_node, watch_heartbeat
 from watchbill_local.node.settings import Shared
 
-FAST_SECONDS = 5.0
 STOP_MARGIN_SECONDS = 5.0  #: for the last status patches, after the grace periods
 RETRY_SECONDS = 10.0
-SCHEDULER_LEASE_SECONDS = 60
-SCHEDULER_LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-scheduler"
-TERMINAL = ("Succeeded", "Failed")
+NO_ROOM = "0/1 nodes are available: 1 node(s) are cordoned, full, or not matched by the pod's node selector."
 
 log = logging.getLogger(__name__)
+
+
+def is_waiting(pod: Json) -> bool:
+    """Whether `pod` waits for the default scheduler to bind it."""
+    spec = pod["spec"]
+    held = spec.get("nodeName") or spec.get("schedulingGates") or pod["metadata"].get("deletionTimestamp")
+    return not held and spec.get("schedulerName", "default-scheduler") == "default-scheduler"
+
+
+def is_suitable(node: Json, pod: Json, *, running: int) -> bool:
+    """Whether `pod` may run on `node`, which runs so many already."""
+    labels, selector = node["metadata"].get("labels") or {}, pod["spec"].get("nodeSelector") or {}
+    return selector.items() <= labels.items() and not node["spec"].get("unschedulable") and running < MAX_PODS
 
 
 class ProcessNode:
@@ -40,11 +50,7 @@ class ProcessNode:
         self._pods: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, Json] = {}  #: pods that could not be bound yet
-        self._looked = datetime.min.replace(tzinfo=UTC)
-        self._has_scheduler = False
-        self._node: Json = {}  #: the Node object as it was when we last looked
         self._addresses = _pod_addresses(shared.cookie)
-        self._cleaned = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then stop all containers. Raises OSError, ApiError or UNREACHABLE at the start."""
@@ -53,12 +59,9 @@ class ProcessNode:
         try:
             await register_node(shared, port)
             log.info("node %s is ready: isolation %s, port %d", shared.settings.name, shared.level, port)
-            loops = [
-                asyncio.create_task(stop.wait()),
-                asyncio.create_task(watch_heartbeat(shared, port)),
-                asyncio.create_task(shared.api.watch("/api/v1/pods", self.take_list, self.take_event)),
-                asyncio.create_task(self._retry_waiting()),
-            ]
+            watching = shared.api.watch("/api/v1/pods", self.take_list, self.take_event)
+            work = (stop.wait(), watch_heartbeat(shared, port), watching, self._retry_waiting())
+            loops = [asyncio.ensure_future(each) for each in work]
             ended, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
             for loop in loops:
                 loop.cancel()
@@ -77,14 +80,14 @@ class ProcessNode:
         return None
 
     async def take_list(self, items: list[Json]) -> None:
-        """All pods as they are now: what is not among them is gone."""
+        """All pods as they are now: what is not among them is gone, and so is what it left on the disk."""
         known = {item["metadata"]["uid"] for item in items}
         for uid in set(self._pods) - known:
             self._pods[uid].vanish()
-        self._waiting = {uid: item for uid, item in self._waiting.items() if uid in known}
-        if not self._cleaned:
-            await asyncio.to_thread(self._clean_directories, known)
-            self._cleaned = True
+        self._waiting.clear()
+        for folder in (self._shared.settings.data / "pods").iterdir():
+            if folder.name not in known and folder.name not in self._pods:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         for item in items:
             await self.take_event("ADDED", item)
 
@@ -104,8 +107,10 @@ class ProcessNode:
             self._adopt(item)
 
     def _adopt(self, item: Json) -> None:
-        """Take on a pod that is bound here."""
+        """Take on a pod that is bound here, once."""
         uid = item["metadata"]["uid"]
+        if uid in self._pods:
+            return
         worker = PodWorker(item, self._shared, next(self._addresses))
         worker.change(item)
         self._pods[uid] = worker
@@ -113,7 +118,7 @@ class ProcessNode:
 
     async def _run_pod(self, uid: str, worker: PodWorker) -> None:
         """A pod's life here, up to the removal of its object."""
-        if (worker.item.get("status") or {}).get("phase") not in TERMINAL:
+        if (worker.item.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
             await worker.run()
         worker.over.set()
         await worker.deletion.wait()
@@ -122,80 +127,46 @@ class ProcessNode:
 
     async def _bind(self, item: Json) -> None:
         """Bind a waiting pod to this node and start it, or say in its status why not."""
-        meta = item["metadata"]
+        meta, api, name = item["metadata"], self._shared.api, self._shared.settings.name
         path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
-        target = {"apiVersion": "v1", "kind": "Node", "name": self._shared.settings.name}
         self._waiting[meta["uid"]] = item
+        running = sum(not worker.over.is_set() for worker in self._pods.values())
         try:
-            await self._look_around()
-            if self._has_scheduler:
+            if not is_suitable(await api.get(f"/api/v1/nodes/{name}"), item, running=running):
+                condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": NO_ROOM}
+                await api.patch(f"{path}/status", {"status": {"phase": "Pending", "conditions": [condition]}})
+                self._shared.events.record(item, "FailedScheduling", NO_ROOM, warning=True)
                 return
-            labels, cordoned = self._node["metadata"].get("labels") or {}, bool(self._node["spec"].get("unschedulable"))
-            running = sum(1 for worker in self._pods.values() if not worker.is_over)
-            why = decide_binding(item, labels, running=running, cordoned=cordoned)
-            if why:
-                await self._show_unschedulable(item, path, why)
-                return
+            target = {"apiVersion": "v1", "kind": "Node", "name": name}
             binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]}, "target": target}
-            await self._shared.api.post(f"{path}/binding", binding)
+            await api.post(f"{path}/binding", binding)
         except (ApiError, *UNREACHABLE) as error:
             log.info("pod %s is not bound: %s", meta["name"], error)
             return
         self._waiting.pop(meta["uid"], None)
         self._shared.events.record(
-            item, "Scheduled", f"Successfully assigned {meta['namespace']}/{meta['name']} to {target['name']}"
+            item, "Scheduled", f"Successfully assigned {meta['namespace']}/{meta['name']} to {name}"
         )
-        self._adopt({**item, "spec": {**item["spec"], "nodeName": target["name"]}})
-
-    async def _show_unschedulable(self, item: Json, path: str, why: str) -> None:
-        known = (item.get("status") or {}).get("conditions") or ()
-        if any(c["type"] == "PodScheduled" and c.get("message") == why for c in known):
-            return
-        self._shared.events.record(item, "FailedScheduling", why, warning=True)
-        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
-        await self._shared.api.patch(f"{path}/status", {"status": {"phase": "Pending", "conditions": [condition]}})
-
-    async def _look_around(self) -> None:
-        """Learn, at most every RETRY_SECONDS, whether a real scheduler is there, and our labels and cordon."""
-        now = datetime.now(UTC)
-        if now < self._looked + timedelta(seconds=RETRY_SECONDS):
-            return
-        lease = await self._shared.api.find(SCHEDULER_LEASE)
-        renewed = ((lease or {}).get("spec") or {}).get("renewTime")
-        age = now - datetime.fromisoformat(renewed) if renewed else timedelta.max
-        self._has_scheduler = age < timedelta(seconds=SCHEDULER_LEASE_SECONDS)
-        self._node = await self._shared.api.get(f"/api/v1/nodes/{self._shared.settings.name}")
-        self._looked = now
+        self._adopt({**item, "spec": {**item["spec"], "nodeName": name}})
 
     async def _retry_waiting(self) -> None:
         """Look again, now and then, at pods that had no place: one may have ended, or the node been uncordoned."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            for item in list(self._waiting.values())[:MAX_PODS]:
+            for item in list(self._waiting.values()):
                 await self._bind(item)
 
     async def _shut_down(self, port: int) -> None:
         """Stop every container by its grace period, report it, and leave the Pod objects for the next start."""
-        fast, seconds = self._shared.settings.fast, 0.0
-        for worker in self._pods.values():
-            grace = float(worker.item["spec"].get("terminationGracePeriodSeconds", 30))
-            grace = min(grace, FAST_SECONDS) if fast else grace
-            seconds = max(seconds, grace)
-            worker.stop(grace)
+        workers = list(self._pods.values())
+        for worker in workers:
+            worker.stop(worker.grace)
         with contextlib.suppress(ApiError, *UNREACHABLE):
             await report_node(self._shared, port, ready=False)
-        endings = [asyncio.create_task(worker.over.wait()) for worker in self._pods.values()]
-        if endings:
-            await asyncio.wait(endings, timeout=seconds + STOP_MARGIN_SECONDS)
-        await self._shared.events.drain(1.0)
+        if endings := [asyncio.create_task(worker.over.wait()) for worker in workers]:
+            await asyncio.wait(endings, timeout=max(worker.grace for worker in workers) + STOP_MARGIN_SECONDS)
         for task in (*endings, *self._tasks.values()):
             task.cancel()
-
-    def _clean_directories(self, known: set[str]) -> None:
-        """Remove what pods left that no longer exist."""
-        for folder in (self._shared.settings.data / "pods").iterdir():
-            if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _pod_addresses(cookie: str) -> Iterator[str]:

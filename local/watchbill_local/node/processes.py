@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import pickle
@@ -44,7 +45,7 @@ class ContainerProcess:
         self.was_lost = False  #: its init was killed, so nothing has seen to the rest of its processes
         self._control = control
         self._execs: dict[int, asyncio.Future[int]] = {}
-        self._count = 0
+        self._numbers = itertools.count()
         control.setblocking(False)
         loop.add_reader(control, self._receive)
 
@@ -56,39 +57,30 @@ class ContainerProcess:
         """End every process of the container now."""
         self._send({"kill": True})
 
-    async def execute(self, argv: list[str], output: int | None = None) -> int:
-        """Run `argv` inside the container as its user; output goes to the descriptor `output`. Returns the exit code.
+    async def execute(self, argv: list[str]) -> int:
+        """Run `argv` inside the container as its user, without its output. Returns the exit code.
 
         A container that ends meanwhile answers 137. Cancelling kills the program.
         """
         if self.ended.done() or sum(map(len, argv)) > EXEC_BYTES:
             return KILLED
-        self._count += 1
-        number = self._count
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._execs[number] = answer
-        sink = os.open(os.devnull, os.O_WRONLY) if output is None else os.dup(output)
+        number = next(self._numbers)
+        self._execs[number] = asyncio.get_running_loop().create_future()
+        self._send({"exec": number, "argv": argv})
         try:
-            self._send({"exec": number, "argv": argv}, [sink, sink])
-        finally:
-            os.close(sink)
-        try:
-            return await answer
+            return await self._execs[number]
         except asyncio.CancelledError:
             self._send({"cancel": number})
             raise
 
-    def _send(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
-            socket.send_fds(self._control, [json.dumps(message).encode()], descriptors or [])
+            self._control.send(json.dumps(message).encode())
 
     def _receive(self) -> None:
-        try:
+        data = b""
+        with contextlib.suppress(ConnectionError):
             data = self._control.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
         message: dict[str, Any] = json.loads(data) if data else {}
         if "started" in message:
             self.started.set_result(message["started"])

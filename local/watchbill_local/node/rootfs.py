@@ -20,16 +20,9 @@ from watchbill_local.node import syscalls
 from watchbill_local.node.launch import Mount, Root
 from watchbill_local.node.subpath import open_beneath
 
-HOST_DIRECTORIES = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix", "/gnu", "/sys",
-)  # fmt: skip
+HOST_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/gnu", "/sys")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-DEVICE_LINKS = {
-    "fd": "/proc/self/fd",
-    "stdin": "/proc/self/fd/0",
-    "stdout": "/proc/self/fd/1",
-    "stderr": "/proc/self/fd/2",
-}
+DEVICE_LINKS = {"fd": "fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}  #: below /proc/self
 PROC_READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
 NO_DEVICES = syscalls.MS_NOSUID | syscalls.MS_NODEV
 ROOT_OPTIONS = "mode=755,size=64m"
@@ -112,7 +105,7 @@ def _make_devices(devices: list[tuple[str, int]]) -> None:
     for path, tree in devices:
         _attach(tree, path)
     for name, target in DEVICE_LINKS.items():
-        os.symlink(target, f"/dev/{name}")
+        os.symlink(f"/proc/self/{target}", f"/dev/{name}")
     _make_temporary("/dev/shm")  # noqa: S108 - the container's own
     os.mkdir("/dev/pts")
     with contextlib.suppress(OSError):  # pseudo-terminals are a comfort, not a promise

@@ -13,6 +13,7 @@ from typing import Any
 
 from watchbill_local.node.api import Json
 
+MAX_BACKOFF_SECONDS = 300.0
 STATE_LOST = {"exitCode": 255, "reason": "Unknown", "message": "the node stopped and took this container with it"}
 
 
@@ -28,7 +29,6 @@ class ContainerState:
     ready: bool = False
     started: bool = False
     container_id: str = ""
-    image_id: str = ""
 
     @property
     def name(self) -> str:
@@ -82,6 +82,11 @@ def decide_restart(policy: str, code: int, *, is_init: bool) -> bool:
     return (policy == "Always" and not is_init) or (policy != "Never" and code != 0)
 
 
+def decide_pause(crashes: int, first: float) -> float:
+    """Seconds until the next start after so many in a row have ended: none at first, then `first`, then doubled."""
+    return min(first * 2.0 ** min(crashes - 2, 30), MAX_BACKOFF_SECONDS) if crashes > 1 else 0.0
+
+
 def decide_phase(containers: Sequence[ContainerState], facts: PodFacts) -> str:
     """The pod's phase, as the kubelet computes it."""
     main = [c for c in containers if not c.is_init]
@@ -101,27 +106,20 @@ def build_status(containers: Sequence[ContainerState], facts: PodFacts, known: J
     initialized = all(c.exit_code == 0 for c in containers if c.is_init)
     ready = phase == "Running" and all(c.ready for c in main)
     why = "PodCompleted" if phase == "Succeeded" else "PodFailed" if phase == "Failed" else ""
-    not_ready = [c.name for c in main if not c.ready]
-    unready = (
-        {}
-        if ready
-        else {"reason": why or "ContainersNotReady", "message": f"containers with unready status: {not_ready}"}
-    )
-    conditions = [
-        _condition("Initialized", initialized, known, now),
-        _condition("Ready", ready, known, now, **unready),
-        _condition("ContainersReady", ready, known, now, **unready),
-        _condition("PodScheduled", True, known, now),
-    ]
+    unready = {"reason": why or "ContainersNotReady"}
+    unready["message"] = f"containers with unready status: {[c.name for c in main if not c.ready]}"
+    values = {"Initialized": initialized, "Ready": ready, "ContainersReady": ready, "PodScheduled": True}
     status: Json = {
         "phase": phase,
-        "conditions": conditions,
+        "conditions": [
+            _condition(kind, holds, known, now) | (unready if not holds and kind.endswith("Ready") else {})
+            for kind, holds in values.items()
+        ],
         "hostIP": facts.host_ip,
         "podIP": facts.pod_ip,
         "podIPs": [{"ip": facts.pod_ip}],
         "startTime": facts.start_time,
         "containerStatuses": [_container_status(c) for c in main],
-        "qosClass": known.get("qosClass", "BestEffort"),
     }
     if len(main) < len(containers):
         status["initContainerStatuses"] = [_container_status(c) for c in containers if c.is_init]
@@ -130,27 +128,17 @@ def build_status(containers: Sequence[ContainerState], facts: PodFacts, known: J
     return status
 
 
-def _condition(kind: str, holds: bool, known: Json, now: datetime, **why: str) -> Json:
-    value = "True" if holds else "False"
+def _condition(kind: str, holds: bool, known: Json, now: datetime) -> Json:
     before = next((c for c in known.get("conditions") or () if c["type"] == kind), None)
-    since = before["lastTransitionTime"] if before and before["status"] == value else stamp(now)
-    return {"type": kind, "status": value, "lastProbeTime": None, "lastTransitionTime": since, **why}
+    since = before["lastTransitionTime"] if before and before["status"] == str(holds) else stamp(now)
+    return {"type": kind, "status": str(holds), "lastProbeTime": None, "lastTransitionTime": since}
 
 
 def _container_status(container: ContainerState) -> Json:
-    status: Json = {
-        "name": container.name,
-        "image": container.spec.get("image", ""),
-        "imageID": container.image_id,
-        "state": container.state,
-        "lastState": container.last_state,
-        "ready": container.ready,
-        "started": container.started,
-        "restartCount": container.restarts,
-    }
-    if container.container_id:
-        status["containerID"] = container.container_id
-    return status
+    parts = {"name": container.name, "image": container.spec.get("image", ""), "imageID": ""}
+    shown = {"state": container.state, "lastState": container.last_state, "restartCount": container.restarts}
+    flags = {"ready": container.ready, "started": container.started}
+    return parts | shown | flags | ({"containerID": container.container_id} if container.container_id else {})
 
 
 def stamp(moment: datetime) -> str:

@@ -10,36 +10,20 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
-CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = (
-    0x20000,
-    0x4000000,
-    0x8000000,
-    0x10000000,
-    0x20000000,
-)
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
+CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 0x1000, 0x4000, 0x40000
-MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
 
+_MNT_DETACH = 2
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = 1, 4
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442  # the same numbers on every architecture
-_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217}
+_NUMBERS = {"open_tree": 428, "move_mount": 429, "mount_setattr": 442}  # the same on every architecture
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _MountAttributes(ctypes.Structure):
-    """struct mount_attr of linux/mount.h."""
-
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
 
 
 def unshare(flags: int) -> None:
@@ -49,61 +33,38 @@ def unshare(flags: int) -> None:
 
 def mount(source: str, target: str, *, kind: str = "", flags: int = 0, options: str = "") -> None:
     """Mount `source` at `target`: a file system of `kind`, or with MS_BIND a directory or file."""
-    result = _libc.mount(
-        os.fsencode(source), os.fsencode(target), kind.encode() or None, ctypes.c_ulong(flags), options.encode() or None
-    )
-    _check(result, f"mount {kind or 'bind'}", target)
+    names = (os.fsencode(source), os.fsencode(target), kind.encode() or None)
+    _check(_libc.mount(*names, ctypes.c_ulong(flags), options.encode() or None), f"mount {kind or 'bind'}", target)
 
 
 def clone_mount(source: int) -> int:
     """A copy of the mount tree at the descriptor `source`, attached nowhere; goes away with its descriptor."""
-    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH | _AT_RECURSIVE
-    result: int = _libc.syscall(ctypes.c_long(_SYS_OPEN_TREE), ctypes.c_int(source), b"", ctypes.c_uint(flags))
-    _check(result, "open_tree", str(source))
-    return result
+    return _call(
+        "open_tree", str(source), source, b"", _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH | _AT_RECURSIVE
+    )
 
 
 def attach_mount(tree: int, target: str) -> None:
     """Attach a cloned mount tree at `target`."""
-    result = _libc.syscall(
-        ctypes.c_long(_SYS_MOVE_MOUNT),
-        ctypes.c_int(tree),
-        b"",
-        ctypes.c_int(_AT_FDCWD),
-        ctypes.c_char_p(os.fsencode(target)),
-        ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
-    )
-    _check(result, "move_mount", target)
+    _call("move_mount", target, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def restrict_mount(target: str, *, read_only: bool, recursive: bool = True) -> None:
     """Forbid set-uid programs and devices below `target`, and with `read_only` every write (Linux 5.12 or later)."""
-    attributes = _MountAttributes(_MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV | (_MOUNT_ATTR_RDONLY if read_only else 0))
-    result = _libc.syscall(
-        ctypes.c_long(_SYS_MOUNT_SETATTR),
-        ctypes.c_int(_AT_FDCWD),
-        ctypes.c_char_p(os.fsencode(target)),
-        ctypes.c_uint(_AT_RECURSIVE if recursive else 0),
-        ctypes.byref(attributes),
-        ctypes.c_size_t(ctypes.sizeof(attributes)),
-    )
-    _check(result, "mount_setattr", target)
+    wanted = _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV | (_MOUNT_ATTR_RDONLY if read_only else 0)
+    attributes = struct.pack("QQQQ", wanted, 0, 0, 0)  # struct mount_attr: set, clear, propagation, user namespace
+    flags = _AT_RECURSIVE if recursive else 0
+    _call("mount_setattr", target, _AT_FDCWD, os.fsencode(target), flags, attributes, len(attributes))
 
 
 def detach_mount(target: str) -> None:
     """Take the mount at `target` and all below it out of this mount namespace."""
-    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(MNT_DETACH)), "umount", target)
+    _check(_libc.umount2(os.fsencode(target), ctypes.c_int(_MNT_DETACH)), "umount", target)
 
 
 def pivot_root(new_root: str, old_root: str) -> None:
     """Make `new_root` the root directory and put the old one at `old_root`, a directory below it."""
-    number = _SYS_PIVOT_ROOT.get(os.uname().machine)
-    if number is None:
-        raise OSError(f"pivot_root: its number on {os.uname().machine} is not known here")
-    result = _libc.syscall(
-        ctypes.c_long(number), ctypes.c_char_p(os.fsencode(new_root)), ctypes.c_char_p(os.fsencode(old_root))
-    )
-    _check(result, "pivot_root", new_root)
+    _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(old_root)), "pivot_root", new_root)
 
 
 def control_process(option: int, value: int) -> None:
@@ -114,11 +75,17 @@ def control_process(option: int, value: int) -> None:
 
 def name_host(name: str) -> None:
     """Set the host name of this UTS namespace."""
-    raw = name.encode()
-    _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname", name)
+    _check(_libc.sethostname(name.encode(), ctypes.c_size_t(len(name.encode()))), "sethostname", name)
 
 
-def _check(result: int, call: str, target: str) -> None:
+def _call(name: str, target: str, *arguments: int | bytes) -> int:
+    """A system call without a wrapper in every C library."""
+    words = [ctypes.c_long(word) if isinstance(word, int) else ctypes.c_char_p(word) for word in arguments]
+    return _check(_libc.syscall(ctypes.c_long(_NUMBERS[name]), *words), name, target)
+
+
+def _check(result: int, call: str, target: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{call}: {os.strerror(number)}", target)
+    return result

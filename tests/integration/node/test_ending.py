@@ -118,28 +118,6 @@ def test_on_failure_restarts_until_it_ends_well(lab: NodeLab) -> None:
     assert item["status"]["containerStatuses"][0]["restartCount"] == 1
 
 
-def test_a_deadline_fails_the_pod(lab: NodeLab) -> None:
-    """activeDeadlineSeconds ends the pod with its reason."""
-    name = lab.run("sleep", "900", activeDeadlineSeconds=1, restartPolicy="Never")
-    item = lab.wait_phase(name, "Failed")
-    assert item["status"]["reason"] == "DeadlineExceeded"
-
-
-def test_a_pre_stop_hook_runs_before_sigterm(lab: NodeLab) -> None:
-    """The hook's file exists when SIGTERM arrives."""
-    lab.create("persistentvolumeclaims", claim("hooks"))
-    hook = {"preStop": {"exec": {"command": ["touch", "/v/hooked"]}}}
-    script = "trap 'test -e /v/hooked && touch /v/in-order; exit 0' TERM; touch /v/up; while :; do sleep 0.05; done"
-    container = {"lifecycle": hook, "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
-    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "hooks"}}]
-    name = lab.run("sh", "-c", script, container=container, volumes=volumes)
-    folder = lab.data / "volumes/default-hooks"
-    wait_for((folder / "up").exists, "the trap is set")
-    lab.delete(name)
-    lab.wait_gone(name)
-    assert (folder / "in-order").exists()
-
-
 def test_two_containers_of_a_pod_end_together(lab: NodeLab) -> None:
     """A pod with two containers is Succeeded when both have ended well."""
     item = pod("true")
@@ -154,11 +132,6 @@ def test_two_containers_of_a_pod_end_together(lab: NodeLab) -> None:
 def state_of(lab: NodeLab, name: str) -> str:
     item = lab.find(name)
     return next(iter(state(item)), "") if item and item["status"].get("containerStatuses") else ""
-
-
-def claim(name: str) -> dict[str, object]:
-    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
 def test_a_killed_init_leaves_nothing_behind(lab: NodeLab) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.node_lab import NodeLab, condition, open_lab, state
 
 LEVELS = ["namespaces", "user-namespaces"]
@@ -177,14 +176,14 @@ def test_the_level_is_named_in_the_node(apart: NodeLab) -> None:
     assert {c["type"]: c["status"] for c in node["status"]["conditions"]}["PodsIsolated"] == "True"
 
 
-def test_the_nodes_data_is_hidden_below_a_readable_directory(tmp_path: Path) -> None:
-    """Even where a directory above is shown on purpose: volumes and data are empty inside, the kubeconfig too."""
+def test_the_nodes_data_is_hidden_below_a_readable_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the node's Python shows a directory above: volumes and data are empty inside, the kubeconfig too."""
     if os.getuid() != 0:
         pytest.skip("mount namespaces without a user namespace need root")
     (tmp_path / "volume").mkdir()
     (tmp_path / "volume/secret").write_text("hidden")
     (tmp_path / "note").write_text("shown")
-    shown = ("--readable", str(tmp_path), "--volume", f"shared={tmp_path / 'volume'}")
-    with open_lab(tmp_path, "--isolation", "namespaces", *shown) as lab:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with open_lab(tmp_path, "--isolation", "namespaces", "--volume", f"shared={tmp_path / 'volume'}") as lab:
         out = lab.output("sh", "-c", f"cd '{tmp_path}'; cat note kubeconfig; ls volume 'node data'")
     assert out == "shownnode data:\n\nvolume:\n"

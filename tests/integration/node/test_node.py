@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from support.node_lab import NodeLab, ended, open_lab, processes_marked, state
 from support.waiting import wait_for
 
@@ -100,15 +99,6 @@ def test_sigterm_stops_the_containers_and_they_come_again(own: NodeLab) -> None:
     own.start_node()
     item = own.wait_ready(name)
     assert item["status"]["containerStatuses"][0]["restartCount"] == 1
-
-
-def test_fast_bounds_the_grace_at_sigterm(own: NodeLab) -> None:
-    """With --fast a stubborn container with a long grace period does not hold the node up."""
-    own.stop_node()
-    own.start_node("--fast")
-    name = own.run("sh", "-c", "trap '' TERM; while :; do sleep 1; done", terminationGracePeriodSeconds=600)
-    own.wait_ready(name)
-    assert own.stop_node() == 0
 
 
 def test_a_second_node_on_the_same_data_is_refused(lab: NodeLab) -> None:

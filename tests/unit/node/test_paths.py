@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from watchbill_local.node.environment import expand_references, field_value, parse_quantity
+from watchbill_local.node.environment import expand_references, field_value
 from watchbill_local.node.isolation import (
     DEFAULT_IMAGES,
     ImageUnknown,
@@ -14,9 +15,10 @@ from watchbill_local.node.isolation import (
     build_argv,
     build_identity,
     parse_image_name,
+    rewrite_launch,
     rewrite_paths,
 )
-from watchbill_local.node.launch import Mount
+from watchbill_local.node.launch import Launch, Level, Mount
 
 MOUNTS = (Mount("/host/v", "/data"), Mount("/host/v", "/data/in", subpath="a/b"))
 
@@ -96,20 +98,17 @@ def test_references_expand_once() -> None:
     assert expand_references("$(A) $$(A) $(B) $x", {"A": "$(B)"}) == "$(B) $(A) $(B) $x"
 
 
-def test_annotations_are_read_by_key_and_as_a_whole() -> None:
-    """fieldRef names one annotation, or all of them as lines."""
-    pod = {"metadata": {"annotations": {"a.b/c": "1", "d": "2"}}}
+def test_an_annotation_is_read_by_its_key() -> None:
+    """A key may hold dots and slashes; an absent one is empty."""
+    pod = {"metadata": {"annotations": {"a.b/c": "1"}}}
     assert field_value(pod, "metadata.annotations['a.b/c']") == "1"
-    assert field_value(pod, "metadata.annotations") == 'a.b/c="1"\nd="2"'
+    assert field_value(pod, "metadata.labels['a.b/c']") == ""
 
 
-@pytest.mark.parametrize(("text", "number"), [("64Mi", 64 * 2**20), ("1500m", 1.5), ("2", 2), ("1G", 10**9)])
-def test_quantities_are_numbers(text: str, number: float) -> None:
-    """Binary, decimal and milli suffixes."""
-    assert parse_quantity(text) == number
-
-
-def test_a_quantity_that_is_none_is_refused() -> None:
-    """An unknown suffix is a ValueError."""
-    with pytest.raises(ValueError, match="not a quantity"):
-        parse_quantity("1Xi")
+def test_only_the_pods_own_values_are_rewritten() -> None:
+    """A path of this machine, such as PATH in a checkout below /tmp, stays though the pod mounts something at /tmp."""
+    base = {"PATH": "/tmp/checkout/bin:/usr/bin"}
+    launch = Launch(("ls", "/tmp/x"), base | {"HOME": "/tmp"}, "/", Level.PROCESSES, (Mount("/host/t", "/tmp"),))
+    moved = rewrite_launch(launch, base, Path("/home"))
+    assert moved.argv == ("ls", "/host/t/x")
+    assert moved.environment == {**base, "HOME": "/host/t", "TMPDIR": "/host/t"}

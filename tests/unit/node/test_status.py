@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-
 from watchbill_local.node.probes import Streak
-from watchbill_local.node.scheduling import MAX_PODS, decide_binding, is_waiting
+from watchbill_local.node.process_node import is_suitable, is_waiting
+from watchbill_local.node.reports import MAX_PODS
 from watchbill_local.node.status import (
     ContainerState,
     PodFacts,
     build_status,
+    decide_pause,
     decide_phase,
     decide_restart,
     restore_state,
@@ -92,20 +93,27 @@ def test_a_streak_needs_its_thresholds_in_a_row() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "running", "cordoned", "word"),
+    ("pod_spec", "node_spec", "running", "suitable"),
     [
-        ({}, 0, False, ""),
-        ({"nodeSelector": {"a": "b"}}, 0, False, ""),
-        ({"nodeSelector": {"a": "c"}}, 0, False, "selector"),
-        ({}, 0, True, "unschedulable"),
-        ({}, MAX_PODS, False, "Too many pods"),
+        ({}, {}, 0, True),
+        ({"nodeSelector": {"a": "b"}}, {}, 0, True),
+        ({"nodeSelector": {"a": "c"}}, {}, 0, False),
+        ({}, {"unschedulable": True}, 0, False),
+        ({}, {}, MAX_PODS, False),
     ],
 )
-def test_a_pod_is_bound_or_told_why_not(spec: dict[str, Any], running: int, cordoned: bool, word: str) -> None:
-    """By selector, cordon and room."""
-    why = decide_binding({"spec": spec}, {"a": "b"}, running=running, cordoned=cordoned)
-    assert word in why
-    assert bool(why) == bool(word)
+def test_a_pod_runs_by_selector_cordon_and_room(
+    pod_spec: dict[str, Any], node_spec: dict[str, Any], running: int, suitable: bool
+) -> None:
+    """Nothing else of a pod or node is looked at."""
+    node = {"metadata": {"labels": {"a": "b"}}, "spec": node_spec}
+    assert is_suitable(node, {"spec": pod_spec}, running=running) is suitable
+
+
+@pytest.mark.parametrize(("crashes", "seconds"), [(1, 0), (2, 10), (3, 20), (4, 40), (7, 300), (5000, 300)])
+def test_the_pause_between_starts_doubles_up_to_a_bound(crashes: int, seconds: float) -> None:
+    """The first restart follows at once."""
+    assert decide_pause(crashes, 10.0) == seconds
 
 
 @pytest.mark.parametrize(
