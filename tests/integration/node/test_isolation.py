@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.node_lab import NodeLab, condition, open_lab, state
 
 LEVELS = ["namespaces", "user-namespaces"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.node_lab import NodeLab, ended, open_lab, processes_marked, state
 from support.waiting import wait_for
 

@@ -6,6 +6,7 @@ import threading
 import uuid
 
 import requests
+
 from support.node_lab import NodeLab, condition, processes_marked
 from support.waiting import wait_for
 

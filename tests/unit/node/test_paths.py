@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from watchbill_local.node.environment import expand_references, field_value
 from watchbill_local.node.isolation import (
     DEFAULT_IMAGES,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from watchbill_local.node.probes import Streak
 from watchbill_local.node.process_node import is_suitable, is_waiting
 from watchbill_local.node.reports import MAX_PODS
