@@ -29,8 +29,8 @@ sys.modules.setdefault("cel.cli", types.ModuleType("cel.cli"))
 import cel  # noqa: E402 - after its command line is kept out
 from cel import stdlib  # noqa: E402 - likewise
 
+#: What the engine raises for a rule that cannot be evaluated on a value.
 _EVALUATION_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
-"""What the engine raises for a rule that cannot be evaluated on a value."""
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
 _FACTORS = {unit: Decimal(10) ** (3 * power) for power, unit in enumerate(("n", "u", "m", "", *"kMGTPE"), start=-3)}
@@ -165,10 +165,8 @@ def _describe(error: Exception, rule: Rule) -> str:
     if isinstance(error, TypeError):
         words = "call arguments did not match a supported operator, function or macro signature for rule"
         return f"'no such overload': {words}: {rule.source}"
-    words = "division by zero" if isinstance(error, ZeroDivisionError) else str(error)
-    if isinstance(error, KeyError):
-        words = f"no such key: {error.args[0] if error.args else ''}"
-    return f"{words} evaluating rule: {rule.source}"
+    found = {ZeroDivisionError: "division by zero", KeyError: f"no such key: {''.join(map(str, error.args[:1]))}"}
+    return f"{found.get(type(error), str(error))} evaluating rule: {rule.source}"
 
 
 def _build_cause(rule: Rule, value: Any, path: str) -> Cause:
@@ -176,9 +174,6 @@ def _build_cause(rule: Rule, value: Any, path: str) -> Cause:
     reason = rule.raw.get("reason") or "FieldValueInvalid"
     where = (path + (rule.raw.get("fieldPath") or "")).removeprefix("" if path else ".") or ROOT
     shown = "" if isinstance(value, (dict, list)) else f": {format_json(value)}"
-    texts = {
-        "FieldValueDuplicate": f"Duplicate value{shown}",
-        "FieldValueForbidden": f"Forbidden: {message}",
-        "FieldValueRequired": f"Required value: {message}",
-    }
-    return Cause(reason, where, texts.get(reason, f"Invalid value{shown}: {message}"))
+    texts = {"FieldValueForbidden": f"Forbidden: {message}", "FieldValueRequired": f"Required value: {message}"}
+    plain = f"Duplicate value{shown}" if reason == "FieldValueDuplicate" else f"Invalid value{shown}: {message}"
+    return Cause(reason, where, texts.get(reason, plain))

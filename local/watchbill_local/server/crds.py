@@ -13,7 +13,7 @@ from typing import Any
 
 from watchbill_local.server.cel import compile_rule
 from watchbill_local.server.errors import Cause, bad_request, invalid_value, required, unsupported
-from watchbill_local.server.jsonpath import parse_jsonpath, split_simple_path
+from watchbill_local.server.jsonpath import parse_jsonpath
 from watchbill_local.server.names import check_dns1035, check_subdomain
 from watchbill_local.server.resource import Resource, Row, Scale
 from watchbill_local.server.schema import PRESERVE, Schema
@@ -22,7 +22,6 @@ from watchbill_local.server.times import age_of, parse_time
 from watchbill_local.server.values import Obj, copy_value, dig, format_json, name_go_type
 
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
-MAX_REPLICAS = 2**31 - 1
 _GO_TYPES = {"boolean": "bool", "integer": "number", "number": "number"}
 _SCOPES = ("Cluster", "Namespaced")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -76,17 +75,6 @@ def check_crd(value: Obj, old: Obj | None) -> list[Cause]:
     causes = _check_names(value, spec) + _check_versions(spec.get("versions") or [])
     changed = [field for field in ("group", "scope") if old and old["spec"].get(field) != spec.get(field)]
     return causes + [invalid_value(f"spec.{field}", spec.get(field), "field is immutable") for field in changed]
-
-
-def check_scale(value: Obj, scale: Scale) -> list[Cause]:
-    """Return what is wrong with the numbers that the scale subresource reads."""
-    causes = []
-    for path in (scale.spec_replicas, scale.status_replicas):
-        replicas = dig(value, *split_simple_path(path))
-        if isinstance(replicas, int) and not 0 <= replicas <= MAX_REPLICAS:
-            words = "a non-negative integer" if replicas < 0 else f"less than or equal to {MAX_REPLICAS}"
-            causes.append(invalid_value(path, replicas, f"should be {words}"))
-    return causes
 
 
 def build_columns(printed: list[Obj]) -> list[Obj]:
@@ -151,7 +139,6 @@ def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Res
         to_storage=None if is_stored else functools.partial(_convert, f"{group}/{stored}"),
         is_storage_version=is_stored,
         scale=scale,
-        check=(lambda value, old: check_scale(value, scale)) if scale else None,
         warning=warning if version.get("deprecated") else None,
     )
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from watchbill_local.server.values import format_json
 
+#: How Go prints the path of the object itself.
 ROOT = "<nil>"
-"""How Go prints the path of the object itself."""
 
 STALE_OBJECT = "the object has been modified; please apply your changes to the latest version and try again"
 
@@ -140,19 +140,9 @@ def required(field: str, detail: str = "") -> Cause:
     return Cause("FieldValueRequired", field, f"Required value: {detail}" if detail else "Required value")
 
 
-def invalid_value(field: str, value: Any, detail: str) -> Cause:
+def invalid_value(field: str, value: Any, detail: str, *, reason: str = "FieldValueInvalid") -> Cause:
     """A value breaks a rule."""
-    return Cause("FieldValueInvalid", field or ROOT, f"Invalid value: {format_json(value)}: {detail}")
-
-
-def wrong_type(field: str, value: str, detail: str) -> Cause:
-    """A value is of a wrong type or format; `value` is the type found."""
-    return Cause("FieldValueTypeInvalid", field or ROOT, f"Invalid value: {format_json(value)}: {detail}")
-
-
-def forbidden_value(field: str, detail: str) -> Cause:
-    """A value is allowed elsewhere and not here."""
-    return Cause("FieldValueForbidden", field, f"Forbidden: {detail}")
+    return Cause(reason, field or ROOT, f"Invalid value: {format_json(value)}: {detail}")
 
 
 def unsupported(field: str, value: Any, allowed: Iterable[Any]) -> Cause:
@@ -160,11 +150,6 @@ def unsupported(field: str, value: Any, allowed: Iterable[Any]) -> Cause:
     shown = ", ".join(format_json(each if isinstance(each, str) else format_json(each)) for each in allowed)
     text = f"Unsupported value: {format_json(value)}: supported values: {shown}"
     return Cause("FieldValueNotSupported", field or ROOT, text)
-
-
-def duplicate(field: str, value: Any) -> Cause:
-    """A value that must be unique stands twice."""
-    return Cause("FieldValueDuplicate", field, f"Duplicate value: {format_json(value)}")
 
 
 def too_long(field: str, most: int) -> Cause:

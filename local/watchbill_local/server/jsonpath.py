@@ -41,15 +41,16 @@ def parse_jsonpath(text: str) -> Path:
         position = match.end()
         steps.append(_build_step(match))
 
-    def find(value: Any) -> list[Any]:
-        return functools.reduce(lambda found, step: [item for each in found for item in step(each)], steps, [value])
-
-    return find
+    return lambda value: functools.reduce(_take, steps, [value])
 
 
 def split_simple_path(text: str) -> tuple[str, ...]:
     """Return the members that a plain path such as `.spec.replicas` names; the path is one that needs no search."""
     return tuple(re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\)\.", text.lstrip(".")))
+
+
+def _take(found: list[Any], step: _Step) -> list[Any]:
+    return [item for each in found for item in step(each)]
 
 
 def _build_step(match: re.Match[str]) -> _Step:

@@ -32,15 +32,9 @@ def check_metadata(resource: Resource, metadata: Obj) -> list[Cause]:
 
 def _check_owners(owners: list[Any]) -> list[Cause]:
     field, words = "metadata.ownerReferences", {"apiVersion": "version must not be empty"}
-    causes = [
+    return [
         invalid_value(f"{field}[{index}].{key}", "", words.get(key, "must not be empty"))
         for index, owner in enumerate(owners)
         for key in ("apiVersion", "kind", "name", "uid")
         if not owner.get(key)
     ]
-    controllers = [f"{owner.get('kind')}/{owner.get('name')}" for owner in owners if owner.get("controller")]
-    if len(controllers) > 1:
-        found = f'Found "true" in references for {controllers[0]} and {controllers[1]}'
-        detail = f"Only one reference can have Controller set to true. {found}"
-        causes.append(invalid_value(field, owners, detail))
-    return causes

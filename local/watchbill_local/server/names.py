@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+#: Which syntax `metadata.name` of a kind follows.
 NameRule = Literal["subdomain", "label", "path"]
-"""Which syntax `metadata.name` of a kind follows."""
 
 _SYNTAXES: dict[str, Any] = json.loads(Path(__file__).with_name("syntaxes.json").read_text())
 

@@ -6,7 +6,7 @@ change. Fill functions change the object that they are given, which is the calle
 
 from __future__ import annotations
 
-from watchbill_local.server.errors import Cause, duplicate, forbidden_value, invalid_value, required, unsupported
+from watchbill_local.server.errors import Cause, invalid_value, required, unsupported
 from watchbill_local.server.names import check_label
 from watchbill_local.server.values import Obj
 
@@ -16,7 +16,7 @@ _CONTAINER_LISTS = ("initContainers", "containers")
 _MUTABLE = ("activeDeadlineSeconds", "tolerations", "nodeName", "schedulingGates")
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _IMMUTABLE = (
-    "pod updates may not change fields other than `spec.containers[*].image`,"
+    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
     "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
     "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
@@ -60,7 +60,7 @@ def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
     for path, container in _list_containers(spec):
         name, field = container.get("name") or "", f"{path}.name"
         causes += [invalid_value(field, name, problem) for problem in check_label(name)] if name else [required(field)]
-        causes += [duplicate(field, name)] if name in seen else []
+        causes += [Cause("FieldValueDuplicate", field, f'Duplicate value: "{name}"')] if name in seen else []
         causes += [] if container.get("image") else [required(f"{path}.image")]
         seen.add(name)
         for index, mount in enumerate(container.get("volumeMounts") or []):
@@ -71,7 +71,7 @@ def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
     if policy not in _RESTART_POLICIES:
         causes.append(unsupported("spec.restartPolicy", policy, _RESTART_POLICIES))
     if old is not None and not _is_allowed_update(spec, old.get("spec") or {}):
-        causes.append(forbidden_value("spec", _IMMUTABLE))
+        causes.append(Cause("FieldValueForbidden", "spec", _IMMUTABLE))
     return causes
 
 
@@ -84,10 +84,8 @@ def _list_containers(spec: Obj) -> list[tuple[str, Obj]]:
 def _is_allowed_update(spec: Obj, old: Obj) -> bool:
     """Whether nothing differs but what an update may change; the node can be set once."""
     fixed, before = (
-        {key: value for key, value in each.items() if key not in (*_MUTABLE, *_CONTAINER_LISTS)} for each in (spec, old)
+        [{key: value for key, value in side.items() if key not in (*_MUTABLE, *_CONTAINER_LISTS)}]
+        + [{**each, "image": path} for path, each in _list_containers(side)]
+        for side in (spec, old)
     )
-    containers, former = (
-        [(path, {**each, "image": ""}) for path, each in _list_containers(side)] for side in (spec, old)
-    )
-    is_moved = old.get("nodeName") not in (None, "", spec.get("nodeName"))
-    return fixed == before and containers == former and not is_moved
+    return fixed == before and old.get("nodeName") in (None, "", spec.get("nodeName"))

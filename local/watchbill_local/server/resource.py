@@ -18,14 +18,14 @@ from watchbill_local.server.values import Obj
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
+#: (object, stored object or None at create, now in ISO form): fills in defaults in the object, a private copy.
 Fill = Callable[[Obj, Obj | None, str], None]
-"""(object, stored object or None at create, now in ISO form): fills in defaults in the object, a private copy."""
+#: (object, stored object or None at create) -> what is wrong with it.
 Check = Callable[[Obj, Obj | None], list[Cause]]
-"""(object, stored object or None at create) -> what is wrong with it."""
+#: (object, now in seconds since the epoch) -> the cells of its row, one for each column.
 Row = Callable[[Obj, float], list[Any]]
-"""(object, now in seconds since the epoch) -> the cells of its row, one for each column."""
+#: (object) -> the same object in another version, new where it differs.
 Convert = Callable[[Obj], Obj]
-"""(object) -> the same object in another version, new where it differs."""
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from watchbill_local.server.values import Obj, child_path, copy_value
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _ANYTHING: Obj = {"type": "object", PRESERVE: True}
-_TYPE_META = ("apiVersion", "kind", "metadata")
 _OBJECT_META_NAMES = """
 name generateName namespace selfLink uid resourceVersion generation creationTimestamp deletionTimestamp
 deletionGracePeriodSeconds labels annotations ownerReferences finalizers managedFields
 """
-_METADATA: Obj = {"properties": {name: {PRESERVE: True, "nullable": True} for name in _OBJECT_META_NAMES.split()}}
+_METADATA: Obj = {"properties": {name: {PRESERVE: True} for name in _OBJECT_META_NAMES.split()}}
+_TYPE_META: Obj = {"apiVersion": {PRESERVE: True}, "kind": {PRESERVE: True}, "metadata": _METADATA}
 _UNSAFE_FOR_RULES = {f"FieldValue{word}" for word in ("Required", "TypeInvalid", "NotSupported", "TooLong", "TooMany")}
 _NOT_RUN = (
     "some validation rules were not checked because the object was invalid; correct the existing errors to complete "
@@ -33,13 +33,14 @@ class Schema:
 
     def __init__(self, raw: Obj | None) -> None:
         self.raw = raw or _ANYTHING
-        properties = {k: v for k, v in (self.raw.get("properties") or {}).items() if k not in _TYPE_META}
-        self._validate = compile_validator({**self.raw, "properties": properties})
+        own = {k: v for k, v in (self.raw.get("properties") or {}).items() if k not in _TYPE_META}
+        self._whole = {**self.raw, "properties": {**own, **_TYPE_META}}
+        self._validate = compile_validator({**self.raw, "properties": own})
         self._rules = compile_rules(self.raw)
 
     def normalise(self, value: Obj) -> list[str]:
         """Prune and fill in defaults in place; return the paths of the unknown members, removed now."""
-        unknown = prune(value, _with_type_meta(self.raw))
+        unknown = prune(value, self._whole)
         self.fill_defaults(value)
         return unknown
 
@@ -105,10 +106,3 @@ def find_member_schema(schema: Obj, key: str) -> Obj | bool:
     """Return the schema of a member, True when it is kept as it is, False when it is unknown."""
     below = (schema.get("properties") or {}).get(key, schema.get("additionalProperties"))
     return below if isinstance(below, dict) else below is True or bool(schema.get(PRESERVE))
-
-
-def _with_type_meta(schema: Obj) -> Obj:
-    """Return the schema of a whole object, which has type metadata whatever its definition says."""
-    anything: Obj = {PRESERVE: True}
-    properties = {**(schema.get("properties") or {}), "apiVersion": anything, "kind": anything, "metadata": _METADATA}
-    return {**schema, "properties": properties}

@@ -23,24 +23,25 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from watchbill_local.server.errors import Cause, invalid_value, required, too_long, too_many, unsupported, wrong_type
+from watchbill_local.server.errors import Cause, invalid_value, required, too_long, too_many, unsupported
 from watchbill_local.server.times import parse_time
 from watchbill_local.server.values import Obj, child_path, format_json
 
+#: (value, old value or MISSING, path of the value, causes to add to).
 Validator = Callable[[Any, Any, str, list[Cause]], None]
-"""(value, old value or MISSING, path of the value, causes to add to)."""
+#: (value, path of the value) -> what is wrong with it.
 Check = Callable[[Any, str], Cause | None]
-"""(value, path of the value) -> what is wrong with it."""
 
+#: Stands for the old value where there is none.
 MISSING: Any = object()
-"""Stands for the old value where there is none."""
 
+_WRONG_TYPE = "FieldValueTypeInvalid"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 _TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _FORMATS_OF_TYPES = {"integer": "int64", "number": "double"}
 _INTEGER_BITS = {"int32": 31, "int64": 63}
+#: (limit, types of the values that it is for, whether a value or size breaks it, what it demands).
 _Limit = tuple[Any, list[str], Callable[[Any, Any], bool], str]
-"""(limit, types of the values that it is for, whether a value or size breaks it, what it demands)."""
 _LIMITS = json.loads(Path(__file__).with_name("limits.json").read_text())
 
 
@@ -132,7 +133,7 @@ def _compile_type(schema: Obj) -> Check:
         expected = ",".join(each or "" for each in wanted)
         if known_format and got not in ("string", "array", "null"):  # upstream names the format, and that of the value
             expected, got = schema["format"], _FORMATS_OF_TYPES.get(got, "")
-        return wrong_type(path, got, f'{path} in body must be of type {expected}: "{got}"')
+        return invalid_value(path, got, f'{path} in body must be of type {expected}: "{got}"', reason=_WRONG_TYPE)
 
     return check
 
@@ -172,17 +173,15 @@ def _compile_format(schema: Obj) -> Check | None:
     end = 2 ** _INTEGER_BITS.get(name, 63)
     words = f"with format {name}" if name in _INTEGER_BITS else "(default format)"
 
-    def check_text(value: Any, path: str) -> Cause | None:
-        if not isinstance(value, str) or is_formed(value):
-            return None
-        return wrong_type(path, value, f"{path} in body must be of type {name}: {format_json(value)}")
+    def check(value: Any, path: str) -> Cause | None:
+        if kind == "string" and isinstance(value, str) and not is_formed(value):
+            detail = f"{path} in body must be of type {name}: {format_json(value)}"
+            return invalid_value(path, value, detail, reason=_WRONG_TYPE)
+        if kind == "integer" and isinstance(value, (int, float)) and not -end <= value < end:
+            return invalid_value("", "", f"Checked value must be of type integer {words} in {path}")
+        return None
 
-    def check_range(value: Any, path: str) -> Cause | None:
-        if not isinstance(value, (int, float)) or -end <= value < end:
-            return None
-        return invalid_value("", "", f"Checked value must be of type integer {words} in {path}")
-
-    return check_range if kind == "integer" else check_text if kind == "string" and name in _FORMATS else None
+    return check if kind == "integer" or (kind == "string" and name in _FORMATS) else None
 
 
 def _compile_enum(schema: Obj) -> Check | None:

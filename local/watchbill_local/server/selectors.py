@@ -46,11 +46,7 @@ def parse_label_selector(text: str | None) -> LabelPredicate | None:
         position = match.end()
         tests.append(_parse_term(match))
 
-    def is_selected(labels: Mapping[str, str] | None) -> bool:
-        present = labels or {}
-        return all(test(present.get(key)) for key, test in tests)
-
-    return is_selected
+    return lambda labels: all(test((labels or {}).get(key)) for key, test in tests)
 
 
 def parse_field_selector(text: str | None, resource: Resource) -> FieldPredicate | None:
@@ -67,10 +63,7 @@ def parse_field_selector(text: str | None, resource: Resource) -> FieldPredicate
             raise bad_request(f"field label not supported: {field}")
         terms.append((field.split("."), operator != "!=", value))
 
-    def is_selected(value: Obj) -> bool:
-        return all((_as_text(dig(value, *path)) == wanted) is equal for path, equal, wanted in terms)
-
-    return is_selected
+    return lambda value: all((_as_text(dig(value, *path)) == wanted) is equal for path, equal, wanted in terms)
 
 
 def _parse_term(match: re.Match[str]) -> tuple[str, _Test]:

@@ -9,11 +9,11 @@ import math
 from datetime import UTC, datetime
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "y": 31_536_000}
+#: (seconds below which the step holds, first unit, second unit).
 _STEPS: tuple[tuple[float, str, str], ...] = (
     *((120, "s", ""), (600, "m", "s"), (10_800, "m", ""), (28_800, "h", "m"), (172_800, "h", ""), (691_200, "d", "h")),
     *((63_072_000, "d", ""), (252_288_000, "y", "d"), (math.inf, "y", "")),
 )
-"""(seconds below which the step holds, first unit, second unit)."""
 
 
 def now_iso() -> str:

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import orjson
 
+#: One JSON object, as the API sends and stores it.
 Obj = dict[str, Any]
-"""One JSON object, as the API sends and stores it."""
 
 T = TypeVar("T")
 _GO_TYPES = {type(None): "null", bool: "bool", int: "number", float: "number", str: "string", list: "array"}

@@ -243,22 +243,6 @@ def test_a_definition_without_columns_shows_the_age() -> None:
     assert [column["name"] for column in resource.columns] == ["Name", "Age"]
 
 
-@pytest.mark.parametrize(
-    ("replicas", "message"),
-    [
-        (3, None),
-        (-1, "Invalid value: -1: should be a non-negative integer"),
-        (2**31, "Invalid value: 2147483648: should be less than or equal to 2147483647"),
-    ],
-)
-def test_replicas_that_cannot_be_scaled_are_refused(replicas: int, message: str | None) -> None:
-    """The path stands as the definition writes it."""
-    (resource,) = build_resources(build_definition())
-    assert resource.check is not None
-    causes = resource.check({"spec": {"replicas": replicas}}, None)
-    assert [(cause.field, cause.message) for cause in causes] == ([(".spec.replicas", message)] if message else [])
-
-
 def test_a_deprecated_version_warns() -> None:
     """Clients print the warning."""
     (resource,) = build_resources(build_definition(VERSION + "deprecated", True))
