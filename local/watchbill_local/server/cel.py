@@ -46,12 +46,6 @@ def parse_quantity(text: str) -> float:
     return float(number * (_FACTORS[suffix] if suffix in _FACTORS else Decimal(10) ** int(suffix[1:])))
 
 
-def _index_of(where: Any, what: Any, *start: int) -> int:
-    if isinstance(where, str):
-        return where.find(what, *start)
-    return where.index(what) if what in where else -1
-
-
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **dict(stdlib.STDLIB_FUNCTIONS),
     "quantity": parse_quantity,
@@ -61,7 +55,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "compareTo": lambda left, right: int(left > right) - int(left < right),
     "find": lambda text, pattern: next((match[0] for match in re.finditer(pattern, text)), ""),
     "findAll": lambda text, pattern: [match[0] for match in re.finditer(pattern, text)],
-    "indexOf": _index_of,
 }
 
 

@@ -36,10 +36,7 @@ _ACCEPTED = {
 
 def build_resources(definition: Obj) -> list[Resource]:
     """Return the resources that a sound definition serves, in the order of its versions."""
-    spec = definition["spec"]
-    served = [version for version in spec["versions"] if version.get("served")]
-    best = min((version["name"] for version in served), key=rank_version, default=None)
-    return [_build_resource(definition, version, is_preferred=version["name"] == best) for version in served]
+    return [_build_resource(definition, version) for version in definition["spec"]["versions"] if version.get("served")]
 
 
 def rank_version(version: str) -> tuple[Any, ...]:
@@ -108,7 +105,7 @@ def _build_cell(found: Any, kind: str, now: float) -> Any:
     return int(found) if kind == "integer" else found
 
 
-def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Resource:
+def _build_resource(definition: Obj, version: Obj) -> Resource:
     spec, names = definition["spec"], definition["spec"]["names"]
     group, subresources = spec["group"], version.get("subresources") or {}
     stored = next((each["name"] for each in spec["versions"] if each.get("storage")), version["name"])
@@ -134,7 +131,6 @@ def _build_resource(definition: Obj, version: Obj, *, is_preferred: bool) -> Res
         has_generation=True,
         crd=definition["metadata"]["name"],
         schema=Schema(dig(version, "schema", "openAPIV3Schema")),
-        is_preferred=is_preferred,
         from_storage=None if is_stored else functools.partial(_convert, f"{group}/{version['name']}"),
         to_storage=None if is_stored else functools.partial(_convert, f"{group}/{stored}"),
         is_storage_version=is_stored,
@@ -253,10 +249,8 @@ def _check_columns_and_paths(version: Obj, top: str) -> list[Cause]:
 def _check_path(field: str, text: str | None) -> list[Cause]:
     if not text:
         return [required(field)]
-    if not text.startswith("."):
-        return [invalid_value(field, text, "must be a simple json path starting with .")]
     try:
         parse_jsonpath(text)
     except ValueError as error:
         return [invalid_value(field, text, str(error))]
-    return []
+    return [] if text.startswith(".") else [invalid_value(field, text, "must be a simple json path starting with .")]

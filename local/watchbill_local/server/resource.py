@@ -55,11 +55,10 @@ class Resource(Named):
     check: Check | None = None
     has_generation: bool = False
     name_rule: NameRule = "subdomain"
-    crd: str | None = None  #: name of the CustomResourceDefinition that it comes from
+    crd: str | None = None  #: name of the CustomResourceDefinition that it comes from; those have no strategic patch
     schema: Schema | None = None
     from_storage: Convert | None = None  #: stored form -> this version
     to_storage: Convert | None = None  #: this version -> stored form
-    is_preferred: bool = True  #: its version is the one that its group recommends
     is_storage_version: bool = True
     scale: Scale | None = None
     warning: str | None = None  #: sent with each answer, for deprecated versions
@@ -73,8 +72,3 @@ class Resource(Named):
     def has_status(self) -> bool:
         """True when status can be written by the status subresource alone."""
         return "status" in self.subresources
-
-    @property
-    def allows_strategic_patch(self) -> bool:
-        """Custom resources have no strategic merge patch: 415."""
-        return self.crd is None

@@ -103,7 +103,7 @@ class Verbs:
     async def _patch(self, call: Call) -> web.Response:
         kind = content_type_of(call.request)
         allowed = {_JSON_PATCH, _MERGE_PATCH}
-        if call.resource.allows_strategic_patch:
+        if call.resource.crd is None:
             allowed.add(_STRATEGIC_PATCH)
         if kind not in allowed:
             raise unsupported_media_type(

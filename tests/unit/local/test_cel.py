@@ -74,7 +74,7 @@ def test_a_broken_rule_reads_as_upstream_writes_it(schema: Obj, value: Any, caus
         ("self.a.split(',').size() == 2 && self.a.lowerAscii() == 'a,b'", {"a": "A,B"}),
         ("quantity(self.a).isGreaterThan(quantity('1Gi'))", {"a": "1500Mi"}),
         ("isQuantity(self.a) && !isQuantity('1.2.3')", {"a": "100m"}),
-        ("self.a.sum() == 3 && self.a.indexOf(2) == 1", {"a": [1, 2]}),
+        ("self.a.sum() == 3 && self.a.max() == 2", {"a": [1, 2]}),
         ("self.a.find('[0-9]+') == '12'", {"a": "ab12cd"}),
         ("duration(self.a) < duration('1h')", {"a": "5m"}),
         ("timestamp(self.a) < timestamp('2030-01-01T00:00:00Z')", {"a": "2026-01-01T00:00:00Z"}),

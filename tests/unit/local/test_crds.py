@@ -200,7 +200,7 @@ def test_a_definition_serves_a_resource() -> None:
         ("scale", "status"),
     )
     assert resource.field_selectors == {"spec.colour"}
-    assert not resource.allows_strategic_patch
+    assert resource.crd == "lamps.example.com"
     assert [(column["name"], column["priority"]) for column in resource.columns] == [
         ("Name", 0),
         ("Colour", 0),
