@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 
 from watchbill_local.server.admission import Write
 from watchbill_local.server.cluster import Cluster
-from watchbill_local.server.deletion import DeleteOptions
 from watchbill_local.server.errors import ApiError
-from watchbill_local.server.lists import parse_selection, select
+from watchbill_local.server.objects import DeleteOptions
 from watchbill_local.server.registry import CONFIG_MAPS
-from watchbill_local.server.shapes import View
-from watchbill_local.server.targets import Form
+from watchbill_local.server.views import View, parse_selection, select
 from watchbill_local.server.watch import Watch, WatchOptions
 
 State: TypeAlias = dict[str, Any]
@@ -70,8 +68,8 @@ async def watched(cluster: Cluster, selector: str, since: int) -> list[State]:
     async def send(lines: bytes) -> None:
         sent.append(lines)
 
-    watch = Watch(parse_selection(resource, "default", {"labelSelector": selector}), View(resource, Form("object")))
-    await cluster.watches.run(watch, WatchOptions(since, False, False, 0.0), send)
+    selection = parse_selection(resource, "default", {"labelSelector": selector})
+    await Watch(cluster.store, selection, View(resource), WatchOptions(since, False, False, 0.0)).run(send)
     return [json.loads(line) for line in b"".join(sent).splitlines()]
 
 

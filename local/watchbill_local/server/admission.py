@@ -9,10 +9,11 @@ the real server.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from watchbill_local.server.errors import ApiError, Cause, bad_request, build_details, conflict, invalid
+from watchbill_local.server.errors import Cause, bad_request, conflict, forbidden_value, invalid
 from watchbill_local.server.metadata import check_metadata
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Ident
@@ -20,18 +21,10 @@ from watchbill_local.server.typed_fields import decode_fields
 from watchbill_local.server.values import Obj, copy_value
 
 #: Metadata that clients cannot set: dropped at create, kept as it is at update.
-SERVER_OWNED = (
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
-    "generation",
-    "managedFields",
-)
-_IDENTITY = ("name", "namespace", "generateName", "resourceVersion")
+SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_KEPT = (*SERVER_OWNED, "name", "namespace", "generateName", "resourceVersion")
+_DROPPED = (*_KEPT, "selfLink", "managedFields")
 _EMPTIED = ("labels", "annotations", "finalizers", "ownerReferences")
-_NOT_A_CHANGE = frozenset({"resourceVersion", "generation", "managedFields"})
 _STATUS_METADATA = ("labels", "annotations", "finalizers")
 
 
@@ -62,18 +55,14 @@ def check_type(resource: Resource, body: Any) -> Obj:
         missing = "apiVersion" if kind else "Kind"
         raise bad_request(f"Object '{missing}' is missing in the request body")
     if api_version and api_version != resource.api_version:
-        raise bad_request(
-            f"the API version in the data ({api_version}) does not match the expected API version "
-            f"({resource.api_version})"
-        )
+        wanted = f"the expected API version ({resource.api_version})"
+        raise bad_request(f"the API version in the data ({api_version}) does not match {wanted}")
     if kind and kind != resource.kind:
         raise bad_request(f'no kind "{kind}" is registered for version "{api_version}"')
-    body["apiVersion"], body["kind"] = resource.api_version, resource.kind
-    if body.get("metadata") is None:
-        body["metadata"] = {}
-    if not isinstance(body["metadata"], dict):
+    metadata = {} if body.get("metadata") is None else body["metadata"]
+    if not isinstance(metadata, dict):
         raise bad_request(f"{resource.kind} cannot be handled: metadata must be an object")
-    return body
+    return {**body, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
 
 
 def prepare_create(write: Write, obj: Obj, *, uid: str, now: str) -> None:
@@ -81,14 +70,12 @@ def prepare_create(write: Write, obj: Obj, *, uid: str, now: str) -> None:
     metadata = obj["metadata"]
     if metadata.get("resourceVersion"):
         raise bad_request("resourceVersion should not be set on objects to be created")
-    for key in (*SERVER_OWNED, "resourceVersion"):
+    if write.resource.namespaced and (metadata.get("namespace") or write.namespace) != write.namespace:
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+    for key in (*SERVER_OWNED, "resourceVersion", "namespace", "selfLink", "managedFields"):
         metadata.pop(key, None)
     if write.resource.namespaced:
-        if (metadata.get("namespace") or write.namespace) != write.namespace:
-            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         metadata["namespace"] = write.namespace
-    else:
-        metadata.pop("namespace", None)
     metadata["uid"], metadata["creationTimestamp"] = uid, now
     if write.resource.has_generation:
         metadata["generation"] = 1
@@ -99,26 +86,25 @@ def prepare_create(write: Write, obj: Obj, *, uid: str, now: str) -> None:
 def check_update(write: Write, old: Obj, new: Obj, *, needs_version: bool) -> None:
     """Refuse an update of another object or of another state than the stored one."""
     resource, metadata, stored = write.resource, new["metadata"], old["metadata"]
-    if (metadata.get("name") or write.name) != write.name:
-        raise bad_request(
-            f"the name of the object ({metadata['name']}) does not match the name on the URL ({write.name})"
-        )
-    if resource.namespaced and (metadata.get("namespace") or write.namespace) != write.namespace:
-        raise bad_request(
-            f"the namespace of the object ({metadata['namespace']}) does not match the namespace on the URL "
-            f"({write.namespace})"
-        )
+    for key, on_url in (("name", write.name), ("namespace", write.namespace)):
+        if metadata.get(key) and on_url and metadata[key] != on_url:
+            shown = f"the {key} of the object ({metadata[key]}) does not match the {key} on the URL ({on_url})"
+            raise bad_request(shown)
     version = metadata.get("resourceVersion")
     if not version and needs_version and (resource.crd or resource.group == "coordination.k8s.io"):
-        raise _missing_version(write)
+        text = "Invalid value: 0: must be specified for an update"
+        named = dataclasses.replace(resource, kind=resource.plural)  # upstream shows the plural here
+        raise invalid(named, write.name, [Cause("FieldValueInvalid", "metadata.resourceVersion", text)])
     if version and version != stored["resourceVersion"]:
         raise conflict(resource, write.name)
-    if metadata.get("uid") and metadata["uid"] != stored["uid"]:
-        raise conflict(
-            resource,
-            write.name,
-            f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: {stored['uid']}",
-        )
+    check_precondition(write, "UID", metadata.get("uid"), stored["uid"])
+
+
+def check_precondition(write: Write, what: str, wanted: Any, found: str) -> None:
+    """Refuse to write another object, or another state, than the client meant. Raises a 409."""
+    if wanted and wanted != found:
+        why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+        raise conflict(write.resource, write.name, why)
 
 
 def combine(write: Write, old: Obj, new: Obj) -> Obj:
@@ -129,22 +115,14 @@ def combine(write: Write, old: Obj, new: Obj) -> Obj:
         kept = {key: value for key, value in stored.items() if key not in taken}
         wanted = {key: new["metadata"][key] for key in taken if key in new["metadata"]}
         new = {**old, "metadata": {**kept, **wanted}, "status": new.get("status")}
-        if new["status"] is None:
-            del new["status"]
     elif write.resource.has_status:
-        new = {key: value for key, value in new.items() if key != "status"}
-        if "status" in old:
-            new["status"] = old["status"]
+        new = {**new, "status": old.get("status")}
     combined = copy_value(new)
-    metadata = combined["metadata"]
-    for key in (*SERVER_OWNED, *_IDENTITY):
-        if key in stored:
-            metadata[key] = stored[key]
-        else:
-            metadata.pop(key, None)
-    for key in _EMPTIED:
-        if key in metadata and not metadata[key]:
-            del metadata[key]
+    if combined.get("status", {}) is None:
+        del combined["status"]
+    kept = {key: stored[key] for key in _KEPT if key in stored}
+    sent = {key: value for key, value in combined["metadata"].items() if key not in _DROPPED}
+    combined["metadata"] = {key: value for key, value in sent.items() if value or key not in _EMPTIED} | kept
     return combined
 
 
@@ -165,23 +143,10 @@ def admit(write: Write, obj: Obj, old: Obj | None, now: str) -> None:
         raise invalid(resource, obj["metadata"].get("name", ""), causes)
 
 
-def is_same(old: Obj, new: Obj) -> bool:
-    """Whether an update changes nothing; such an update must not raise the resource version."""
-    if old.keys() != new.keys():
-        return False
-    for key, value in old.items():
-        if key == "metadata":
-            if _essence(value) != _essence(new[key]):
-                return False
-        elif value != new[key]:
-            return False
-    return True
-
-
 def raises_generation(resource: Resource, old: Obj, new: Obj) -> bool:
     """Whether an update changes what the user wants: anything but metadata and a status that is written apart."""
     apart = {"metadata", "status"} if resource.has_status else {"metadata"}
-    return {k: v for k, v in old.items() if k not in apart} != {k: v for k, v in new.items() if k not in apart}
+    return any(old.get(key) != new.get(key) for key in (old.keys() | new.keys()) - apart)
 
 
 def _report_unknown(write: Write, unknown: list[str]) -> None:
@@ -189,9 +154,8 @@ def _report_unknown(write: Write, unknown: list[str]) -> None:
     kind, version = write.resource.kind, write.resource.version
     words = [f'unknown field "{path}"' for path in sorted(unknown)]
     if words and write.field_validation == "Strict":
-        raise bad_request(
-            f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(words)}'
-        )
+        wrong = f"strict decoding error: {', '.join(words)}"
+        raise bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {wrong}')
     if write.field_validation == "Warn":
         write.warnings.extend(words)
 
@@ -201,25 +165,6 @@ def _check_finalizers(obj: Obj, old: Obj | None) -> list[Cause]:
     if old is None or not old["metadata"].get("deletionTimestamp"):
         return []
     before = old["metadata"].get("finalizers") or ()
-    added = [name for name in obj["metadata"].get("finalizers") or () if name not in before]
-    if not added:
-        return []
-    shown = ", ".join(f'"{name}"' for name in added)
-    text = (
-        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-        f"[]string{{{shown}}}"
-    )
-    return [Cause("FieldValueForbidden", "metadata.finalizers", text)]
-
-
-def _missing_version(write: Write) -> ApiError:
-    resource = write.resource
-    text = "Invalid value: 0: must be specified for an update"
-    details = build_details(resource, write.name)
-    details["causes"] = [{"reason": "FieldValueInvalid", "message": text, "field": "metadata.resourceVersion"}]
-    message = f'{resource.qualified} "{write.name}" is invalid: metadata.resourceVersion: {text}'
-    return ApiError(422, "Invalid", message, details)
-
-
-def _essence(metadata: Obj) -> Obj:
-    return {key: value for key, value in metadata.items() if key not in _NOT_A_CHANGE}
+    added = [f'"{name}"' for name in obj["metadata"].get("finalizers") or () if name not in before]
+    words = "no new finalizers can be added if the object is being deleted, found new finalizers"
+    return [forbidden_value("metadata.finalizers", f"{words} []string{{{', '.join(added)}}}")] if added else []

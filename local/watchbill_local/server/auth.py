@@ -1,10 +1,12 @@
-"""Who may talk to the server: the bearer token, the Host and Origin checks, and the kubeconfig that carries the token.
+"""Who may talk to the server, and how they know it: token, Host and Origin checks, certificate, kubeconfig.
 
 Creating a pod here runs a program on this machine, so the server is fenced against other users and against web pages
 that the owner of this machine has open: a random token (readable by its owner alone), no answer under a foreign name
-(DNS rebinding), no answer to anything that a browser sends across origins.
+(DNS rebinding), no answer to anything that a browser sends across origins. There is TLS even on loopback, since
+kubectl (client-go) sends no token over plain HTTP; the certificate is its own authority, which the kubeconfig names.
 
-Invariant: token and kubeconfig are never readable by anybody else, not even for a moment. Neither is ever logged.
+Invariant: token, key and kubeconfig are never readable by anybody else, not even for a moment. None is ever logged.
+They change only with the data directory.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ import contextlib
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from watchbill_local.server.errors import ApiError
 
@@ -23,6 +28,9 @@ from watchbill_local.server.errors import ApiError
 FREE_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+#: A certificate lives as long as anybody will keep a data directory; clocks of clients in containers may be behind.
+LIFETIME, BACKDATED = timedelta(days=3650), timedelta(days=1)
 
 KUBECONFIG = """\
 apiVersion: v1
@@ -71,16 +79,48 @@ class Fence:
 
 def load_token(path: str) -> str:
     """Return the token kept at `path`, made on first use. Raises OSError."""
-    try:
-        with open(path, encoding="ascii") as kept:
-            token = kept.read().strip()
-        if token:
-            return token
-    except FileNotFoundError:
-        pass
-    token = secrets.token_urlsafe(32)
-    write_private(path, token + "\n")
-    return token
+    return _load_or_make(path, lambda: secrets.token_urlsafe(32) + "\n").strip()
+
+
+def load_certificate(path: str) -> tuple[ssl.SSLContext, str]:
+    """Return the TLS side of a server and the PEM that its clients trust, kept at `path` and made on first use.
+
+    Raises OSError, and its kind ssl.SSLError where the file holds no certificate.
+    """
+    pem = _load_or_make(path, lambda: build_certificate(datetime.now(UTC)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    _, begin, authority = pem.rpartition("-----BEGIN CERTIFICATE-----")
+    return context, begin + authority
+
+
+def build_certificate(now: datetime) -> str:
+    """Return the PEM of a new key and of a certificate for the loopback names, signed by itself."""
+    # imported here: a start that finds its certificate need not wait for it
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "watchbill-local")])
+    names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1"))]
+    certificate = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return (secret + certificate.public_bytes(pem)).decode("ascii")
 
 
 def write_kubeconfig(path: str, *, url: str, token: str, authority: str) -> None:
@@ -99,6 +139,14 @@ def write_private(path: str, text: str) -> None:
     with open(descriptor, "w", encoding="utf-8") as new:
         new.write(text)
     os.replace(beside, path)
+
+
+def _load_or_make(path: str, make: Callable[[], str]) -> str:
+    """Return the text kept at `path`; what `make` returns is kept there first where there is none."""
+    if not os.path.exists(path) or not os.path.getsize(path):
+        write_private(path, make())
+    with open(path, encoding="ascii", errors="replace") as kept:
+        return kept.read()
 
 
 def _name_of(host: str) -> str:

@@ -1,43 +1,88 @@
 """Everything that a server holds, put together.
 
 Owns the order in which the parts wake: objects from the journal, then the custom kinds, then the collector, which
-takes up what an earlier process left undone. Nothing here talks HTTP, so tests can drive it alone.
+takes up what an earlier process left undone. Keeps the served resources in step with the stored definitions, within
+the change that stores one, so a client that has seen a definition can use its kind.
+
+Nothing here talks HTTP, so tests can drive it alone.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
+
+from watchbill_local.server.crds import build_resources
 from watchbill_local.server.discovery import Discovery
 from watchbill_local.server.garbage import Collector
 from watchbill_local.server.journal import Journal
 from watchbill_local.server.kinds import build_kinds
-from watchbill_local.server.lists import Lists
 from watchbill_local.server.objects import Objects
-from watchbill_local.server.registry import Definitions, Registry
-from watchbill_local.server.store import HISTORY_CHANGES, Store
-from watchbill_local.server.watch import Watches
+from watchbill_local.server.registry import DEFINITIONS, Registry
+from watchbill_local.server.resource import Resource
+from watchbill_local.server.store import Change, Store
+from watchbill_local.server.values import Obj
+from watchbill_local.server.views import Lists
+from watchbill_local.server.watch import Watch
+
+log = logging.getLogger(__name__)
 
 
 class Cluster:
     """The state of one server. Start it inside a running event loop."""
 
-    def __init__(self, journal_path: str | None, history_changes: int = HISTORY_CHANGES) -> None:
-        self.store = Store(Journal(journal_path), history_changes)
+    def __init__(self, journal_path: str | None) -> None:
+        self.store = Store(Journal(journal_path))
         self.registry = Registry(build_kinds())
         self.objects = Objects(self.store, self.registry)
         self.lists = Lists(self.store)
-        self.watches = Watches(self.store)
+        self.watches: set[Watch] = set()  #: all that are open
         self.discovery = Discovery(self.registry)
-        self._definitions = Definitions(self.store, self.registry)
         self._collector = Collector(self.objects)
 
     def start(self) -> int:
         """Load everything and begin to follow changes. Return the number of objects loaded. Raises OSError."""
         loaded = self.store.load()
-        self._definitions.start()
+        for _, entry in self.store.entries(DEFINITIONS):
+            self._install(entry.obj)
+        self.store.hooks.append(self._note_definition)
         self._collector.start()
         return loaded
 
     def stop(self) -> None:
         """End the watches and close the journal; no write may follow."""
-        self.watches.end_all()
+        self.end_watches()
         self.store.close()
+
+    def end_watches(self) -> None:
+        """Let every open watch end."""
+        for watch in self.watches:
+            watch.end()
+
+    def _note_definition(self, change: Change) -> None:
+        """Take a new, changed or deleted definition into effect."""
+        if change.ident.key != DEFINITIONS:
+            return
+        if change.type == "DELETED":
+            self.registry.install(change.ident.name, ())
+        elif change.previous is None or change.previous.obj["spec"] != change.entry.obj["spec"]:
+            self._install(change.entry.obj)
+
+    def _install(self, definition: Obj) -> None:
+        name = definition["metadata"]["name"]
+        try:
+            resources = build_resources(definition)
+        except (KeyError, TypeError, ValueError):
+            log.exception("the definition %s cannot be served; its kind stays as it was", name)
+            return
+        self.registry.install(name, resources)
+        for resource in resources:
+            if resource.is_storage_version:
+                self.store.reform(resource.key, functools.partial(_bring_up_to, resource))
+
+
+def _bring_up_to(resource: Resource, obj: Obj) -> None:
+    """Give an object that was stored earlier the version and the defaults that its kind has now."""
+    obj["apiVersion"] = resource.api_version
+    if resource.schema is not None:
+        resource.schema.fill_defaults(obj)

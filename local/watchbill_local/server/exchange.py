@@ -1,40 +1,97 @@
-"""Request bodies in, answers out: the JSON edge of the HTTP side.
+"""Requests taken apart, answers put together: the HTTP edge.
 
-Owns the reading of bodies (size, type, syntax) and the making of answers with their headers. Knows no resource.
+Owns the URL scheme of Kubernetes, what an Accept header asks for, the reading of bodies (size, type, syntax) and the
+making of answers with their headers. Knows no kind and no object; whether what a path names exists is for the caller.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import web
 
+from watchbill_local.server.admission import Write
 from watchbill_local.server.errors import ApiError, bad_request, unsupported_media_type
-from watchbill_local.server.targets import JSON
+from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
+from watchbill_local.server.resource import Resource
+from watchbill_local.server.values import Obj
+from watchbill_local.server.views import View
+
+JSON = "application/json"
+HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 
 #: Longest request body; upstream's limit.
 LONGEST_BODY = 3 * 1024 * 1024
 
-_JSON_HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
-_READ_TYPES = "application/json"
+_JSON_PATCH = "application/json-patch+json"
+_STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+_PATCHES: dict[str, Callable[[Any, Any], Any]] = {
+    _JSON_PATCH: apply_json_patch,
+    "application/merge-patch+json": apply_merge_patch,
+    _STRATEGIC_PATCH: apply_strategic_patch,
+}
 
 
-def make_request(
-    message: RawRequestMessage,
-    payload: StreamReader,
-    protocol: RequestHandler,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> web.BaseRequest:
-    """Return a request whose body may be as long as upstream takes it; the signature is aiohttp's."""
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LONGEST_BODY + 1)
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The resource, object or subresource that a path names."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str | None = None  #: None: all namespaces, or a cluster-wide kind
+    name: str | None = None
+    subresource: str = ""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on a resource, taken apart."""
+
+    request: web.BaseRequest
+    target: Target
+    view: View
+    write: Write
+
+    @property
+    def resource(self) -> Resource:
+        """What the request is about."""
+        return self.write.resource
+
+
+def parse_target(path: str) -> Target | None:
+    """Return what a path names, or None for paths of another kind (discovery, health)."""
+    parts = path.strip("/").split("/")
+    if parts[0] == "api" and len(parts) > 2:
+        group, version, rest = "", parts[1], parts[2:]
+    elif parts[0] == "apis" and len(parts) > 3:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return None
+    namespace = None
+    is_namespace_itself = group == "" and rest[2:] == ["status"]
+    if rest[0] == "namespaces" and len(rest) > 2 and not is_namespace_itself:
+        namespace, rest = rest[1], rest[2:]
+    name = rest[1] if len(rest) > 1 else None
+    return Target(group, version, rest[0], namespace, name, "/".join(rest[2:]))
+
+
+@functools.lru_cache(maxsize=256)
+def parse_accept(header: str) -> str:
+    """Return the version of meta.k8s.io in which a Table is wanted, or nothing where plain JSON comes first."""
+    for part in header.split(","):
+        media, *rest = (piece.strip() for piece in part.split(";"))
+        parameters = dict(piece.split("=", 1) for piece in rest if "=" in piece)
+        version = parameters.get("v", "")
+        if media == JSON and "as" not in parameters:
+            return ""
+        if media == JSON and parameters["as"] == "Table" and version in ("v1", "v1beta1"):
+            return version
+    return ""
 
 
 def content_type_of(request: web.BaseRequest) -> str:
@@ -44,34 +101,43 @@ def content_type_of(request: web.BaseRequest) -> str:
 
 async def read_body(request: web.BaseRequest) -> Any:
     """Return the JSON of the body, None for an empty one. Raises 400, 413 or 415."""
-    kind = content_type_of(request)
-    try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        message = f"Request entity too large: limit is {LONGEST_BODY}"
-        raise ApiError(413, "RequestEntityTooLarge", message) from None
+    is_long = (request.content_length or 0) > LONGEST_BODY
+    raw = b"" if is_long else await request.content.read()
+    if is_long or len(raw) > LONGEST_BODY:
+        raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {LONGEST_BODY}")
     if not raw:
         return None
-    if not kind.endswith("json") and kind not in (
-        "*/*",
-        "application/octet-stream",
-        "application/x-www-form-urlencoded",
-    ):
+    kind = content_type_of(request)
+    if kind.endswith(("protobuf", "yaml", "cbor")):
         raise unsupported_media_type(
-            f"the body of the request was in an unknown format ({kind}) - this small server reads {_READ_TYPES} alone; "
+            f"the body of the request was in an unknown format ({kind}) - this small server reads {JSON} alone; "
             "with kubectl use `apply -f` or `create -f`, which send it"
         )
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise bad_request(
-            f"the object provided is unrecognized: couldn't get version/kind; json parse error: {error}"
-        ) from None
+        message = f"the object provided is unrecognized: couldn't get version/kind; json parse error: {error}"
+        raise bad_request(message) from None
+
+
+async def patch_object(call: Call, present: Callable[[], Obj]) -> Obj:
+    """Return what the body of a PATCH makes of the object `present()`, as a copy. Raises 400, 413, 415 or 422."""
+    kind = content_type_of(call.request)
+    allowed = [each for each in _PATCHES if each != _STRATEGIC_PATCH or call.resource.crd is None]
+    if kind not in allowed:
+        text = "the body of the request was in an unknown format - accepted media types include:"
+        raise unsupported_media_type(f"{text} {', '.join(allowed)}")
+    body = await read_body(call.request)  # first: the object may change while it comes in
+    is_readable = isinstance(body, list if kind == _JSON_PATCH else dict)
+    patched = _PATCHES[kind](present(), body) if is_readable else None
+    if not isinstance(patched, dict):
+        raise bad_request("error decoding patch: json: cannot unmarshal into Go value, or the result is not an object")
+    return patched
 
 
 def answer(body: bytes, status: int = 200, warnings: Iterable[str] = ()) -> web.Response:
     """Return a JSON answer; each warning becomes a Warning header, which kubectl prints."""
-    response = web.Response(body=body, status=status, headers=_JSON_HEADERS)
+    response = web.Response(body=body, status=status, headers=HEADERS)
     for text in warnings:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
@@ -80,13 +146,10 @@ def answer(body: bytes, status: int = 200, warnings: Iterable[str] = ()) -> web.
 
 def answer_error(error: ApiError) -> web.Response:
     """Return the Status of a refusal."""
-    response = answer(orjson.dumps(error.status()), error.code)
-    response.headers.update(error.headers)
-    return response
+    return answer(orjson.dumps(error.status()), error.code)
 
 
 def answer_success(status: int = 200, **fields: Any) -> web.Response:
     """Return the Status of a success that has no object to show."""
-    return answer(
-        orjson.dumps({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", **fields}), status
-    )
+    shown: Obj = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", **fields}
+    return answer(orjson.dumps(shown), status)

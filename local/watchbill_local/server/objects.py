@@ -14,22 +14,16 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from watchbill_local.server.admission import (
-    Write,
-    admit,
-    check_type,
-    check_update,
-    combine,
-    is_same,
-    prepare_create,
-    raises_generation,
-)
+from watchbill_local.server import admission
+from watchbill_local.server.admission import Write
 from watchbill_local.server.crds import CRD_FINALIZER
-from watchbill_local.server.deletion import DeleteOptions, check_preconditions, decide_grace
-from watchbill_local.server.errors import Cause, already_exists, forbidden, invalid, not_found
+from watchbill_local.server.errors import already_exists, bad_request, forbidden, invalid, not_found, required
 from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Registry
+from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Entry, Ident, Store
 from watchbill_local.server.times import now_iso
 from watchbill_local.server.values import Obj, copy_value, dig
@@ -40,6 +34,44 @@ _ISO = "%Y-%m-%dT%H:%M:%SZ"
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _LONGEST_BASE = 63 - _SUFFIX_LENGTH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOptions:
+    """How an object is deleted; the dependants go in the background."""
+
+    uid: str | None = None  #: precondition
+    version: str | None = None  #: precondition: resource version
+    grace_seconds: int | None = None  #: for pods; None means what the pod's spec says
+    dry_run: bool = False
+
+
+def parse_delete_options(body: Any, query: Mapping[str, str]) -> DeleteOptions:
+    """Return the DeleteOptions of a request: its body, overridden by its query. Raises a 400."""
+    options = {**(body if isinstance(body, dict) else {}), **query}
+    policy, grace = options.get("propagationPolicy"), options.get("gracePeriodSeconds")
+    if policy not in (None, "", "Background", "Foreground"):
+        raise bad_request(f'propagationPolicy "{policy}" is not served here; use Background')
+    try:
+        seconds = None if grace is None else int(grace)
+    except (TypeError, ValueError):
+        raise bad_request(f'invalid gracePeriodSeconds "{grace}"') from None
+    if seconds is not None and seconds < 0:
+        raise bad_request(f"gracePeriodSeconds must not be negative, got {seconds}")
+    return DeleteOptions(
+        uid=dig(options, "preconditions", "uid"),
+        version=dig(options, "preconditions", "resourceVersion"),
+        grace_seconds=seconds,
+        dry_run=bool(options.get("dryRun")),
+    )
+
+
+def decide_grace(resource: Resource, obj: Obj, asked: int | None) -> int:
+    """Return for how many seconds a deletion waits for the node: 0 for all but pods that a node may be running."""
+    is_over = dig(obj, "status", "phase") in ("Succeeded", "Failed")
+    if resource.key != PODS or not dig(obj, "spec", "nodeName") or is_over:
+        return 0
+    return int(dig(obj, "spec", "terminationGracePeriodSeconds", default=30)) if asked is None else asked
 
 
 class Objects:
@@ -58,20 +90,18 @@ class Objects:
 
     def create(self, write: Write, body: Any) -> Entry:
         """Store a new object; `write.name` is set to the name that it got."""
-        resource, obj = write.resource, check_type(write.resource, body)
+        resource, obj = write.resource, admission.check_type(write.resource, body)
         self._check_namespace(write, obj)
         write.name = self._choose_name(write, obj["metadata"])
         now = now_iso()
-        prepare_create(write, obj, uid=str(uuid.uuid4()), now=now)
-        admit(write, obj, None, now)
+        admission.prepare_create(write, obj, uid=str(uuid.uuid4()), now=now)
+        admission.admit(write, obj, None, now)
         if self.store.get(write.ident):
             raise already_exists(resource, write.name)
         if resource.key == PODS:
             self._check_service_account(write, obj)
         obj = resource.to_storage(obj) if resource.to_storage else obj
-        if write.dry_run:
-            return Entry(obj, self.store.version)
-        return self.store.put(write.ident, obj, "ADDED")
+        return Entry(obj, self.store.version) if write.dry_run else self.store.put(write.ident, obj)
 
     def update(self, write: Write, new: Any, *, needs_version: bool = False) -> Entry:
         """Replace the stored object by `new` as far as this path may write it; `new` itself is left as it is.
@@ -80,49 +110,45 @@ class Objects:
         """
         entry, resource = self.get(write), write.resource
         old = resource.from_storage(entry.obj) if resource.from_storage else entry.obj
-        wanted = check_type(resource, dict(new) if isinstance(new, dict) else new)
-        check_update(write, old, wanted, needs_version=needs_version)
-        wanted = combine(write, old, wanted)
-        admit(write, wanted, old, now_iso())
-        if is_same(old, wanted):
+        wanted = admission.check_type(resource, new)
+        admission.check_update(write, old, wanted, needs_version=needs_version)
+        wanted = admission.combine(write, old, wanted)
+        admission.admit(write, wanted, old, now_iso())
+        if wanted == old:
             return entry
-        if resource.has_generation and write.subresource != "status" and raises_generation(resource, old, wanted):
+        is_wish = resource.has_generation and write.subresource != "status"
+        if is_wish and admission.raises_generation(resource, old, wanted):
             wanted["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         wanted = resource.to_storage(wanted) if resource.to_storage else wanted
-        if write.dry_run:
-            return Entry(wanted, entry.version)
-        return self.settle(write.ident, wanted)
+        return Entry(wanted, entry.version) if write.dry_run else self.settle(write.ident, wanted)
 
     def settle(self, ident: Ident, obj: Obj) -> Entry:
         """Store an update that is already decided, unless it was the last thing a deletion waited for.
 
         Then watchers see the last stored state go, and the caller what it wrote.
         """
-        metadata = obj["metadata"]
+        metadata, entry = obj["metadata"], self.store.get(ident)
         is_waiting = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
-        if not metadata.get("deletionTimestamp") or is_waiting or ident.key == NAMESPACES:
-            return self.store.put(ident, obj, "MODIFIED")
-        entry = self.store.get(ident)
-        assert entry is not None, "only an existing object is updated"
-        last = self.store.put(ident, copy_value(entry.obj), "DELETED")
+        if entry is None or not metadata.get("deletionTimestamp") or is_waiting or ident.key == NAMESPACES:
+            return self.store.put(ident, obj)
+        last = self.store.put(ident, copy_value(entry.obj), is_deleted=True)
         metadata["resourceVersion"] = str(last.version)
         return Entry(obj, last.version)
 
     def delete(self, write: Write, options: DeleteOptions) -> tuple[Entry, bool]:
         """Delete an object, or begin to. Return its last or present state, and whether it is gone."""
         entry = self.get(write)
-        check_preconditions(write, entry.obj["metadata"], options)
+        metadata = entry.obj["metadata"]
+        admission.check_precondition(write, "UID", options.uid, metadata["uid"])
+        admission.check_precondition(write, "ResourceVersion", options.version, metadata["resourceVersion"])
         if write.resource.key == NAMESPACES and write.name in KEPT_NAMESPACES:
             raise forbidden(write.resource, write.name, "this namespace may not be deleted")
         if options.dry_run:
             return entry, True
-        if options.orphan:
-            self._orphan_dependants(entry.obj["metadata"]["uid"])
         grace = decide_grace(write.resource, entry.obj, options.grace_seconds)
-        is_held = bool(entry.obj["metadata"].get("finalizers")) or write.resource.key in (NAMESPACES, DEFINITIONS)
-        if not is_held and not grace:
-            return self._remove(write.ident, entry), True
-        return self._mark(write, entry, grace), False
+        if grace or metadata.get("finalizers") or write.resource.key in (NAMESPACES, DEFINITIONS):
+            return self._mark(write, entry, grace), False
+        return self._remove(write.ident, entry), True
 
     def drop_finalizer(self, ident: Ident, finalizer: str) -> None:
         """Take one finalizer off an object, which may be the end of it."""
@@ -131,20 +157,16 @@ class Objects:
             return
         obj = copy_value(entry.obj)
         obj["metadata"]["finalizers"].remove(finalizer)
-        if not obj["metadata"]["finalizers"]:
-            del obj["metadata"]["finalizers"]
         self.settle(ident, obj)
 
     def keep_owners(self, ident: Ident, uids: set[str]) -> None:
-        """Take all owner references but those to `uids` off an object."""
+        """Take all owner references but those to `uids` (at least one) off an object."""
         entry = self.store.get(ident)
-        if entry is None:
-            return
-        obj = copy_value(entry.obj)
-        kept = [owner for owner in obj["metadata"].pop("ownerReferences", ()) if owner.get("uid") in uids]
-        if kept:
-            obj["metadata"]["ownerReferences"] = kept
-        self.store.put(ident, obj, "MODIFIED")
+        if entry is not None:
+            obj = copy_value(entry.obj)
+            owners = obj["metadata"].get("ownerReferences") or []
+            obj["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] in uids]
+            self.store.put(ident, obj)
 
     def _mark(self, write: Write, entry: Entry, grace: int) -> Entry:
         """Set the deletion timestamp; who holds a finalizer, or the pod's node, does the rest."""
@@ -163,24 +185,17 @@ class Objects:
             obj.setdefault("status", {})["phase"] = "Terminating"
         else:
             metadata["deletionGracePeriodSeconds"] = grace
-        return entry if obj == entry.obj else self.store.put(write.ident, obj, "MODIFIED")
+        return entry if obj == entry.obj else self.store.put(write.ident, obj)
 
     def _remove(self, ident: Ident, entry: Entry) -> Entry:
         """Take an object away. Watchers of pods see the deletion timestamp before the end, as upstream."""
         obj = copy_value(entry.obj)
         if ident.key == PODS:
             first = not obj["metadata"].get("deletionTimestamp")
-            obj["metadata"].setdefault("deletionTimestamp", now_iso())
-            obj["metadata"]["deletionGracePeriodSeconds"] = 0
+            obj["metadata"] = {"deletionTimestamp": now_iso(), **obj["metadata"], "deletionGracePeriodSeconds": 0}
             if first:
-                obj = copy_value(self.store.put(ident, obj, "MODIFIED").obj)
-        return self.store.put(ident, obj, "DELETED")
-
-    def _orphan_dependants(self, uid: str) -> None:
-        for ident in self.store.dependants(uid):
-            entry = self.store.get(ident)
-            owners = entry.obj["metadata"].get("ownerReferences") or () if entry else ()
-            self.keep_owners(ident, {owner["uid"] for owner in owners} - {uid})
+                obj = copy_value(self.store.put(ident, obj).obj)
+        return self.store.put(ident, obj, is_deleted=True)
 
     def _check_namespace(self, write: Write, obj: Obj) -> None:
         """Refuse a new object where its namespace is absent or on its way out."""
@@ -199,23 +214,17 @@ class Objects:
 
     def _choose_name(self, write: Write, metadata: Obj) -> str:
         """Return the name of a new object, a free one made from `generateName` where none is given."""
-        if metadata.get("name"):
-            return str(metadata["name"])
-        base = metadata.get("generateName")
-        if not base or not isinstance(base, str):
-            text = "Required value: name or generateName is required"
-            raise invalid(write.resource, "", [Cause("FieldValueRequired", "metadata.name", text)])
-        while True:
+        base = metadata.get("generateName") or ""
+        if not metadata.get("name") and not (base and isinstance(base, str)):
+            raise invalid(write.resource, "", [required("metadata.name", "name or generateName is required")])
+        while not metadata.get("name"):
             suffix = "".join(random.choices(_SUFFIX_LETTERS, k=_SUFFIX_LENGTH))  # noqa: S311 - a name, not a secret
-            metadata["name"] = base[:_LONGEST_BASE] + suffix
-            if not self.store.get(Ident(write.resource.key, write.namespace, metadata["name"])):
-                return str(metadata["name"])
+            if not self.store.get(Ident(write.resource.key, write.namespace, base[:_LONGEST_BASE] + suffix)):
+                metadata["name"] = base[:_LONGEST_BASE] + suffix
+        return str(metadata["name"])
 
     def _check_service_account(self, write: Write, pod: Obj) -> None:
         account = dig(pod, "spec", "serviceAccountName")
         if account and not self.store.get(Ident(SERVICE_ACCOUNTS, write.namespace, account)):
-            raise forbidden(
-                write.resource,
-                write.name,
-                f'error looking up service account {write.namespace}/{account}: serviceaccount "{account}" not found',
-            )
+            why = f'error looking up service account {write.namespace}/{account}: serviceaccount "{account}" not found'
+            raise forbidden(write.resource, write.name, why)

@@ -15,11 +15,11 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import orjson
 
-from watchbill_local.server.journal import Journal, Kind, Record
+from watchbill_local.server.journal import Journal, Record
 from watchbill_local.server.values import Obj, copy_value
 
 Key = tuple[str, str]  #: where a kind is stored: group and plural
@@ -59,29 +59,24 @@ class Change:
     lines: dict[tuple[str, str], bytes] = field(default_factory=dict)  #: watch lines made once for all watchers
 
 
-class Listener(Protocol):
-    """An open watch."""
-
-    def feed(self, change: Change) -> None:
-        """Take note of a change; must not block and not raise."""
+Listener = Callable[[Change], None]
+"""Takes note of a change; must not block and not raise."""
 
 
 class Store:
     """Objects by kind and name, with their history."""
 
-    def __init__(self, journal: Journal | None = None, history_changes: int = HISTORY_CHANGES) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
         self.version = 1
-        self.hooks: list[Callable[[Change], None]] = []
+        self.hooks: list[Listener] = []
         self.uids: dict[str, Ident] = {}
         self._journal = journal or Journal(None)
-        self._history_changes = history_changes
         self._objects: dict[Key, dict[tuple[str, str], Entry]] = collections.defaultdict(dict)
         self._history: dict[Key, collections.deque[Change]] = collections.defaultdict(collections.deque)
-        self._history_bytes: dict[Key, int] = collections.defaultdict(int)
-        self._floor: dict[Key, int] = collections.defaultdict(int)
+        self._history_bytes: collections.Counter[Key] = collections.Counter()
+        self._floor: collections.Counter[Key] = collections.Counter()
         self._base = 0  #: versions up to here are known only as a snapshot
         self._listeners: dict[Key, set[Listener]] = collections.defaultdict(set)
-        self._per_namespace: collections.Counter[str] = collections.Counter()
         self._dependants: dict[str, set[Ident]] = collections.defaultdict(set)
 
     def get(self, ident: Ident) -> Entry | None:
@@ -94,37 +89,28 @@ class Store:
         found.sort(key=lambda item: item[0])
         return [(Ident(key, *place), entry) for place, entry in found]
 
-    def kinds(self) -> list[Key]:
-        """Return the kinds that have, or had, objects."""
-        return list(self._objects)
-
-    def has_objects(self, key: Key) -> bool:
-        """Whether a kind has any object."""
-        return bool(self._objects.get(key))
-
-    def is_empty(self, namespace: str) -> bool:
-        """Whether a namespace has no object of any kind."""
-        return self._per_namespace[namespace] == 0
+    def contents(self, namespace: str) -> list[Ident]:
+        """Return all objects of a namespace, kind by kind."""
+        return [
+            Ident(key, *place) for key, objects in self._objects.items() for place in objects if place[0] == namespace
+        ]
 
     def dependants(self, uid: str) -> list[Ident]:
         """Return the objects that name `uid` as an owner, sorted."""
         return sorted(self._dependants.get(uid, ()))
 
-    def put(self, ident: Ident, obj: Obj, type_: ChangeType) -> Entry:
-        """Make `obj` the present state (or, DELETED, the last one) under the next version, and tell all listeners.
+    def put(self, ident: Ident, obj: Obj, *, is_deleted: bool = False) -> Entry:
+        """Make `obj` the present state (or the last one) under the next version, and tell all listeners.
 
         The store owns `obj` from here on. Raises OSError when the journal does not take the change; nothing has
         happened then.
         """
         obj["metadata"]["resourceVersion"] = str(self.version + 1)
         entry = Entry(obj, self.version + 1)
-        kind: Kind = "deleted" if type_ == "DELETED" else "stored"
-        self._journal.append(Record(kind, ident.key, ident.namespace, ident.name, entry.version, entry.raw))
-        change = self._apply(ident, entry, type_)
-        for listener in self._listeners[ident.key]:
-            listener.feed(change)
-        for hook in self.hooks:
-            hook(change)
+        self._journal.append(_record(ident, entry, is_deleted=is_deleted), entry.raw)
+        change = self._apply(ident, entry, is_deleted=is_deleted)
+        for listener in (*self._listeners[ident.key], *self.hooks):
+            listener(change)
         if self._journal.is_mostly_garbage(len(self.uids)):
             self._journal.compact(self.version, self._snapshot())
         return entry
@@ -158,37 +144,27 @@ class Store:
 
     def load(self) -> int:
         """Read the journal back, history included, without telling anybody. Return the number of objects."""
-        for record in self._journal.load():
-            self.version = max(self.version, record.version)
+        for record, raw, obj in self._journal.load():
             if record.kind == "version":
-                self._base = record.version
-                continue
-            ident = Ident(record.key, record.namespace, record.name)
-            entry = Entry(record.obj, record.version, record.raw)
-            if record.kind == "snapshot":
-                self._index(ident, None, entry)
-                self._objects[ident.key][ident.namespace, ident.name] = entry
+                self.version = self._base = record.version
             else:
-                known = self.get(ident) is not None
-                self._apply(ident, entry, "DELETED" if record.kind == "deleted" else "MODIFIED" if known else "ADDED")
+                ident = Ident((record.group, record.plural), record.namespace, record.name)
+                self._apply(ident, Entry(obj, record.version, raw), is_deleted=record.kind == "deleted")
         return len(self.uids)
 
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
 
-    def _apply(self, ident: Ident, entry: Entry, type_: ChangeType) -> Change:
+    def _apply(self, ident: Ident, entry: Entry, *, is_deleted: bool) -> Change:
         """Bring objects, index and history up to `entry`."""
-        self.version = entry.version
-        objects = self._objects[ident.key]
-        place = (ident.namespace, ident.name)
-        previous = objects.get(place)
-        if type_ == "DELETED":
-            objects.pop(place, None)
-        else:
+        self.version = max(self.version, entry.version)
+        objects, place = self._objects[ident.key], (ident.namespace, ident.name)
+        previous = objects.pop(place, None) if is_deleted else objects.get(place)
+        if not is_deleted:
             objects[place] = entry
-        self._index(ident, previous, None if type_ == "DELETED" else entry)
-        change = Change(type_, ident, entry, previous)
+        self._index(ident, previous, None if is_deleted else entry)
+        change = Change("DELETED" if is_deleted else "MODIFIED" if previous else "ADDED", ident, entry, previous)
         self._remember(ident.key, change)
         return change
 
@@ -197,33 +173,38 @@ class Store:
         history = self._history[key]
         history.append(change)
         self._history_bytes[key] += len(change.entry.raw)
-        while len(history) > self._history_changes or (self._history_bytes[key] > HISTORY_BYTES and len(history) > 1):
+        while len(history) > HISTORY_CHANGES or (self._history_bytes[key] > HISTORY_BYTES and len(history) > 1):
             dropped = history.popleft().entry
             self._history_bytes[key] -= len(dropped.raw)
             self._floor[key] = dropped.version
 
     def _index(self, ident: Ident, old: Entry | None, new: Entry | None) -> None:
         """Keep uids and owners in step with one change of state."""
-        self._per_namespace[ident.namespace] += (new is not None) - (old is not None)
-        if old is not None:
-            for reference in old.obj["metadata"].get("ownerReferences") or ():
-                self._forget_dependant(reference.get("uid"), ident)
-            if new is None:
-                self.uids.pop(old.obj["metadata"]["uid"], None)
+        for owner in _owners_of(old) - _owners_of(new):
+            self._dependants[owner].discard(ident)
+            if not self._dependants[owner]:
+                del self._dependants[owner]
+        for owner in _owners_of(new) - _owners_of(old):
+            self._dependants[owner].add(ident)
         if new is not None:
-            for reference in new.obj["metadata"].get("ownerReferences") or ():
-                self._dependants[reference.get("uid")].add(ident)
             self.uids[new.obj["metadata"]["uid"]] = ident
+        elif old is not None:
+            self.uids.pop(old.obj["metadata"]["uid"], None)
 
-    def _forget_dependant(self, owner_uid: str, ident: Ident) -> None:
-        """Take one dependant off the index, and the owner with its last one."""
-        dependants = self._dependants.get(owner_uid, set())
-        dependants.discard(ident)
-        if not dependants:
-            self._dependants.pop(owner_uid, None)
-
-    def _snapshot(self) -> Iterator[Record]:
+    def _snapshot(self) -> Iterator[tuple[Record, bytes]]:
         """Yield one record for each present object."""
-        for key, objects in self._objects.items():
-            for (namespace, name), entry in objects.items():
-                yield Record("snapshot", key, namespace, name, entry.version, entry.raw)
+        for ident in self.uids.values():
+            entry = self.get(ident)
+            if entry is not None:
+                yield _record(ident, entry), entry.raw
+
+
+def _record(ident: Ident, entry: Entry, *, is_deleted: bool = False) -> Record:
+    return Record("deleted" if is_deleted else "stored", *ident.key, ident.namespace, ident.name, entry.version)
+
+
+def _owners_of(entry: Entry | None) -> set[str]:
+    """Return the uids of an object's owners."""
+    if entry is None:
+        return set()
+    return {owner.get("uid", "") for owner in entry.obj["metadata"].get("ownerReferences") or ()}

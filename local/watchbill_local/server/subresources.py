@@ -1,4 +1,4 @@
-"""What lies below an object and is not a part of it: scale, binding, eviction, log.
+"""What lies below an object and is not a part of it: scale, binding, log.
 
 Owns their requests; `status` is an ordinary write and is with the verbs. The log of a pod is read from its node, which
 names its port in its status.
@@ -14,19 +14,19 @@ import orjson
 from aiohttp import web
 
 from watchbill_local.server.cluster import Cluster
-from watchbill_local.server.deletion import parse_delete_options
-from watchbill_local.server.errors import ApiError, Cause, bad_request, conflict, invalid, method_not_allowed
-from watchbill_local.server.exchange import answer, answer_success, content_type_of, read_body
+from watchbill_local.server.errors import ApiError, bad_request, conflict, invalid, invalid_value, method_not_allowed
+from watchbill_local.server.exchange import Call, answer, answer_success, patch_object, read_body
 from watchbill_local.server.jsonpath import split_simple_path
 from watchbill_local.server.registry import NODES
 from watchbill_local.server.resource import Scale
-from watchbill_local.server.shapes import show_object
 from watchbill_local.server.store import Entry, Ident
 from watchbill_local.server.times import now_iso
 from watchbill_local.server.values import Obj, copy_value, dig
-from watchbill_local.server.verbs import Call, apply_patch
+from watchbill_local.server.views import show_object
 
 _SCALE_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
 class Subresources:
@@ -35,16 +35,20 @@ class Subresources:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._session: aiohttp.ClientSession | None = None
-        self._handlers: dict[str, Callable[[Call], Awaitable[web.StreamResponse]]] = {
-            "scale": self._scale,
-            "binding": self._bind,
-            "eviction": self._evict,
-            "log": self._log,
+        self._handlers: dict[tuple[str, str], Handler] = {
+            ("GET", "scale"): self._scale,
+            ("PUT", "scale"): self._scale,
+            ("PATCH", "scale"): self._scale,
+            ("POST", "binding"): self._bind,
+            ("GET", "log"): self._log,
         }
 
-    def find(self, name: str) -> Callable[[Call], Awaitable[web.StreamResponse]] | None:
-        """Return what answers a subresource."""
-        return self._handlers.get(name)
+    def find(self, call: Call) -> Handler | None:
+        """Return what answers a request, or None where its target is the object or its status. Raises a 405."""
+        handler = self._handlers.get((call.request.method, call.target.subresource))
+        if handler is None and call.target.subresource not in ("", "status"):
+            raise method_not_allowed(call.resource, call.write.name)
+        return handler
 
     async def close(self) -> None:
         """Close the connections to nodes."""
@@ -53,63 +57,52 @@ class Subresources:
 
     async def _scale(self, call: Call) -> web.StreamResponse:
         """Read or write the number of replicas where the kind's definition says that it is."""
-        paths = call.resource.scale
-        if paths is None:
-            raise method_not_allowed(call.resource, call.write.name)
-        entry = self._cluster.objects.get(call.write)
-        current = build_scale(paths, show_object(call.resource, entry))
+        resource, write, paths = call.resource, call.write, call.resource.scale
+        assert paths is not None, "only a kind with a scale has the subresource"
+
+        def present() -> Obj:
+            return build_scale(paths, show_object(resource, self._cluster.objects.get(write)))
+
         if call.request.method == "GET":
-            return answer(orjson.dumps(current))
-        body = await read_body(call.request)
-        if call.request.method == "PATCH":
-            body = apply_patch(content_type_of(call.request), current, body)
-        elif call.request.method != "PUT":
-            raise method_not_allowed(call.resource, call.write.name)
-        replicas = dig(body, "spec", "replicas", default=0)
+            return answer(orjson.dumps(present()))
+        is_patch = call.request.method == "PATCH"
+        wanted = await patch_object(call, present) if is_patch else await read_body(call.request)
+        replicas = dig(wanted, "spec", "replicas", default=0)
         if not isinstance(replicas, int) or replicas < 0:
-            text = f"Invalid value: {replicas}: should be a non-negative integer"
-            raise invalid(call.resource, call.write.name, [Cause("FieldValueInvalid", "spec.replicas", text)])
-        if dig(body, "metadata", "resourceVersion") not in (None, "", current["metadata"]["resourceVersion"]):
-            raise conflict(call.resource, call.write.name)
-        obj = copy_value(show_object(call.resource, self._cluster.objects.get(call.write)))
+            raise invalid(
+                resource, write.name, [invalid_value("spec.replicas", replicas, "should be a non-negative integer")]
+            )
+        obj = copy_value(show_object(resource, self._cluster.objects.get(write)))
+        obj["metadata"]["resourceVersion"] = dig(wanted, "metadata", "resourceVersion")
         _set_path(obj, split_simple_path(paths.spec_replicas), replicas)
-        updated = self._cluster.objects.update(call.write, obj)
-        return answer(orjson.dumps(build_scale(paths, show_object(call.resource, updated))))
+        updated = self._cluster.objects.update(write, obj)
+        return answer(orjson.dumps(build_scale(paths, show_object(resource, updated))))
 
     async def _bind(self, call: Call) -> web.StreamResponse:
         """Assign a pod to a node, once."""
-        body = _require_post(call, await read_body(call.request))
-        node = dig(body, "target", "name")
+        node = dig(await read_body(call.request), "target", "name")
         if not node:
             raise bad_request("Binding.target.name: Required value")
-        entry = self._cluster.objects.get(call.write)
-        present = dig(entry.obj, "spec", "nodeName")
-        if present or entry.obj["metadata"].get("deletionTimestamp"):
+        pod = copy_value(self._cluster.objects.get(call.write).obj)
+        present = dig(pod, "spec", "nodeName")
+        if present or pod["metadata"].get("deletionTimestamp"):
             why = f'already assigned to node "{present}"' if present else "being deleted, cannot be assigned to a host"
             raise conflict(call.resource, call.write.name, f"pod {call.write.name} is {why}")
-        pod = copy_value(entry.obj)
         pod["spec"]["nodeName"] = node
         status = pod.setdefault("status", {})
         others = [each for each in status.get("conditions") or () if each["type"] != "PodScheduled"]
         scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now_iso()}
         status["conditions"] = [*others, scheduled]
-        self._cluster.store.put(call.write.ident, pod, "MODIFIED")
-        return answer_success(201, code=201)
-
-    async def _evict(self, call: Call) -> web.StreamResponse:
-        """Delete a pod as `kubectl drain` asks for it; there are no disruption budgets here."""
-        body = _require_post(call, await read_body(call.request))
-        options = parse_delete_options(dig(body, "deleteOptions", default={}), call.request.query)
-        self._cluster.objects.delete(call.write, options)
+        self._cluster.store.put(call.write.ident, pod)
         return answer_success(201, code=201)
 
     async def _log(self, call: Call) -> web.StreamResponse:
         """Pass a pod's log through from its node, as long as the client reads."""
-        pod = self._cluster.objects.get(call.write)
+        pod, write = self._cluster.objects.get(call.write), call.write
         container = _choose_container(pod.obj, call.request.query.get("container"))
         if not dig(pod.obj, "spec", "nodeName"):
             return web.Response(text="")
-        url = f"{self._find_node(pod)}/containerLogs/{call.write.namespace}/{call.write.name}/{container}"
+        url = f"{self._find_node(pod)}/containerLogs/{write.namespace}/{write.name}/{container}"
         parameters = {key: value for key, value in call.request.query.items() if key != "container"}
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5))
@@ -122,9 +115,7 @@ class Subresources:
                 async for chunk in source.content.iter_any():
                     await response.write(chunk)
         except aiohttp.ClientConnectorError as error:
-            raise ApiError(
-                500, "InternalError", f"the node of pod {call.write.name} does not answer: {error}"
-            ) from None
+            raise ApiError(500, "InternalError", f"the node of pod {write.name} does not answer: {error}") from None
         await response.write_eof()
         return response
 
@@ -164,21 +155,13 @@ def _set_path(obj: Obj, path: tuple[str, ...], value: Any) -> None:
     obj[path[-1]] = value
 
 
-def _require_post(call: Call, body: Any) -> Any:
-    if call.request.method != "POST":
-        raise method_not_allowed(call.resource, call.write.name)
-    return body
-
-
 def _choose_container(pod: Obj, asked: str | None) -> str:
     """Return the container whose log is meant, in upstream's words where that is not clear."""
     spec, name = pod["spec"], pod["metadata"]["name"]
-    names = [each["name"] for each in (spec.get("containers") or [])]
-    every = names + [each["name"] for each in spec.get("initContainers") or []]
-    if asked is None and len(names) == 1:
-        return str(names[0])
-    if asked is None:
+    names = [str(each["name"]) for each in spec.get("containers") or []]
+    every = [*names, *(each["name"] for each in spec.get("initContainers") or [])]
+    if asked is None and len(names) > 1:
         raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(every)}]")
-    if asked not in every:
+    if asked not in (None, *every):
         raise bad_request(f"container {asked} is not valid for pod {name}")
-    return asked
+    return asked or names[0]

@@ -11,6 +11,7 @@ gets an ERROR with status 410.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,10 +19,10 @@ from dataclasses import dataclass
 
 import orjson
 
-from watchbill_local.server.errors import ApiError, Cause, Named, gone, invalid
-from watchbill_local.server.lists import Selection, parse_count, parse_version, select
-from watchbill_local.server.shapes import View, build_bookmark, render_entry, render_raw
+from watchbill_local.server.errors import ApiError, bad_request, gone
 from watchbill_local.server.store import Change, ChangeType, Entry, Store
+from watchbill_local.server.values import Obj
+from watchbill_local.server.views import Selection, View, parse_count, render_raw, select
 
 #: Changes that one watch may lag behind before it is cut off.
 LONGEST_QUEUE = 20_000
@@ -30,7 +31,7 @@ BOOKMARK_SECONDS = 55.0
 #: Seconds after which a watch without `timeoutSeconds` ends; spread so that clients do not return all at once.
 TIMEOUT_SECONDS = (1800.0, 3600.0)
 
-_LIST_OPTIONS = Named(group="meta.k8s.io", version="v1", plural="listoptions", kind="ListOptions")
+Send = Callable[[bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,163 +45,143 @@ class WatchOptions:
 
 
 class Watch:
-    """One open watch; the store feeds it, `stream` empties it."""
+    """One open watch; the store feeds it, `run` empties it."""
 
-    def __init__(self, selection: Selection, view: View) -> None:
-        self.selection = selection
-        self.view = view
-        self.is_over = False  #: to end after what is queued
-        self.is_cut = False  #: changes were dropped: to end at once, without a bookmark
-        self._queue: list[tuple[ChangeType, Entry, Change | None]] = []
+    def __init__(self, store: Store, selection: Selection, view: View, options: WatchOptions) -> None:
+        self._store = store
+        self._selection = selection
+        self._view = view
+        self._options = options
+        self._is_over = False  #: to end after what is queued
+        self._is_cut = False  #: changes were dropped: to end at once, without a bookmark
+        self._queue: list[tuple[ChangeType, Entry, dict[tuple[str, str], bytes]]] = []
         self._wake = asyncio.Event()
         self._header = True  #: the first Table of a watch carries the column definitions
 
+    async def run(self, send: Send) -> None:
+        """Send the events of the watch until its time is up, it falls behind, or it is ended."""
+        refusal = self._begin()
+        if refusal is not None:
+            await send(_format_line("ERROR", orjson.dumps(refusal.status())))
+            return
+        key = self._selection.resource.key
+        self._store.listen(key, self.feed)
+        try:
+            if self._options.ends_initial:
+                bookmark = self._bookmark({"annotations": {"k8s.io/initial-events-end": "true"}})
+                await send(self._take() + bookmark)
+            await self._stream(send)
+        finally:
+            self._store.unlisten(key, self.feed)
+
     def feed(self, change: Change) -> None:
         """Queue a change if it concerns the selection; cut the watch off when its client does not read."""
-        type_ = None if self.is_cut else self._translate(change)
+        type_ = None if self._is_cut else self._translate(change)
         if type_ is None:
             return
         if type_ == "DELETED" and change.type != "DELETED":
-            self._queue.append((type_, _restate(change), None))
+            self._queue.append((type_, _restate(change), {}))
         else:
-            self._queue.append((type_, change.entry, change))
+            self._queue.append((type_, change.entry, change.lines))
         if len(self._queue) > LONGEST_QUEUE:
             self._queue.clear()
-            self.is_cut = self.is_over = True
+            self._is_cut = self._is_over = True
         self._wake.set()
-
-    def feed_initial(self, entries: list[Entry]) -> None:
-        """Queue the present state."""
-        self._queue.extend(("ADDED", entry, None) for entry in entries)
 
     def end(self) -> None:
         """Let the stream end after what is queued."""
-        self.is_over = True
+        self._is_over = True
         self._wake.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Return when something is queued, the watch is over, or `seconds` have passed."""
-        if self._queue or self.is_over:
-            return
-        self._wake.clear()
-        try:
-            await asyncio.wait_for(self._wake.wait(), max(0.0, seconds))
-        except TimeoutError:
-            return
-
-    def take(self, now: float) -> bytes:
-        """Return the lines of everything queued, and empty the queue."""
-        queue, self._queue = self._queue, []
-        return b"".join([self._line(type_, entry, change, now) for type_, entry, change in queue])
-
-    def bookmark(self, version: int, *, ends_initial: bool = False) -> bytes:
-        """Return the line that says: everything up to `version` was sent."""
-        obj = build_bookmark(self.view, version, ends_initial=ends_initial, header=self._header)
-        self._header = False
-        return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
-
-    def _translate(self, change: Change) -> ChangeType | None:
-        """Return how this watch sees a change; None if it does not."""
-        selection = self.selection
-        if not selection.depends_on_content:
-            return change.type if selection.is_selected(change.ident, change.entry) else None
-        previous = change.previous
-        is_in = change.type != "DELETED" and selection.is_selected(change.ident, change.entry)
-        was_in = previous is not None and selection.is_selected(change.ident, previous)
-        if is_in:
-            return "MODIFIED" if was_in else "ADDED"
-        return "DELETED" if was_in else None
-
-    def _line(self, type_: ChangeType, entry: Entry, change: Change | None, now: float) -> bytes:
-        """Return one event; lines of plain objects are made once for all watches."""
-        resource = self.view.resource
-        if self.view.form.shape != "object":
-            body = render_entry(self.view, entry, now, header=self._header)
-            self._header = False
-            return b'{"type":"%s","object":%s}\n' % (type_.encode(), body)
-        place = (type_, resource.api_version)
-        line = change.lines.get(place) if change else None
-        if line is None:
-            line = b'{"type":"%s","object":%s}\n' % (type_.encode(), render_raw(resource, entry))
-            if change:
-                change.lines[place] = line
-        return line
-
-
-class Watches:
-    """All open watches of a server."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._open: set[Watch] = set()
-
-    async def run(self, watch: Watch, options: WatchOptions, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send the events of a watch until its time is up, it falls behind, or the server stops."""
-        key = watch.selection.resource.key
-        refusal = self._begin(watch, options)
-        if refusal is not None:
-            await send(orjson.dumps({"type": "ERROR", "object": refusal.status()}) + b"\n")
-            return
-        self._open.add(watch)
-        self._store.listen(key, watch)
-        try:
-            if options.ends_initial:
-                version = self._store.version
-                await send(watch.take(time.time()) + watch.bookmark(version, ends_initial=True))
-            await self._stream(watch, options, send)
-        finally:
-            self._store.unlisten(key, watch)
-            self._open.discard(watch)
-
-    def end_all(self) -> None:
-        """Let every open watch end."""
-        for watch in self._open:
-            watch.end()
-
-    def _begin(self, watch: Watch, options: WatchOptions) -> ApiError | None:
+    def _begin(self) -> ApiError | None:
         """Queue what lies between the version asked for and now; return a 410 where that is not known."""
-        key = watch.selection.resource.key
-        if options.since is None:
-            watch.feed_initial(select(self._store, watch.selection))
+        since, key = self._options.since, self._selection.resource.key
+        if since is None:
+            self._queue = [("ADDED", entry, {}) for entry in select(self._store, self._selection)]
             return None
         floor = self._store.floor(key)
-        if options.since < floor or options.since > self._store.version:
-            return gone(f"too old resource version: {options.since} ({floor})")
-        for change in self._store.changes_since(key, options.since):
-            watch.feed(change)
+        if not floor <= since <= self._store.version:
+            return gone(f"too old resource version: {since} ({floor})")
+        for change in self._store.changes_since(key, since):
+            self.feed(change)
         return None
 
-    async def _stream(self, watch: Watch, options: WatchOptions, send: Callable[[bytes], Awaitable[None]]) -> None:
-        end = time.monotonic() + options.timeout
+    async def _stream(self, send: Send) -> None:
+        end = time.monotonic() + self._options.timeout
         mark = time.monotonic() + BOOKMARK_SECONDS
         while True:
-            await watch.wait(min(end, mark) - time.monotonic())
-            if watch.is_cut:
+            await self._wait(min(end, mark) - time.monotonic())
+            if self._is_cut:
                 return
-            version = self._store.version
-            lines = watch.take(time.time())
-            is_over = watch.is_over or time.monotonic() >= end
-            if options.bookmarks and (is_over or time.monotonic() >= mark):
+            lines = self._take()
+            is_over = self._is_over or time.monotonic() >= end
+            if self._options.bookmarks and (is_over or time.monotonic() >= mark):
                 mark = time.monotonic() + BOOKMARK_SECONDS
-                lines += watch.bookmark(version)
+                lines += self._bookmark()
             if lines:
                 await send(lines)
             if is_over:
                 return
+
+    async def _wait(self, seconds: float) -> None:
+        """Return when something is queued, the watch is over, or `seconds` have passed."""
+        if self._queue or self._is_over:
+            return
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(0.0, seconds))
+
+    def _translate(self, change: Change) -> ChangeType | None:
+        """Return how this watch sees a change; None if it does not."""
+        selection, previous = self._selection, change.previous
+        if not selection.depends_on_content:
+            return change.type if selection.is_selected(change.ident, change.entry) else None
+        was_in = previous is not None and selection.is_selected(change.ident, previous)
+        if change.type != "DELETED" and selection.is_selected(change.ident, change.entry):
+            return "MODIFIED" if was_in else "ADDED"
+        return "DELETED" if was_in else None
+
+    def _take(self) -> bytes:
+        """Return the lines of everything queued, and empty the queue."""
+        queue, self._queue = self._queue, []
+        return b"".join([self._line(*event) for event in queue])
+
+    def _line(self, type_: ChangeType, entry: Entry, lines: dict[tuple[str, str], bytes]) -> bytes:
+        """Return one event; lines of plain objects are made once for all watches."""
+        if self._view.table:
+            header, self._header = self._header, False
+            return _format_line(type_, self._view.render(entry, time.time(), header=header))
+        place = (type_, self._view.resource.api_version)
+        if place not in lines:
+            lines[place] = _format_line(type_, render_raw(self._view.resource, entry))
+        return lines[place]
+
+    def _bookmark(self, marks: Obj | None = None) -> bytes:
+        """Return the line that says: everything up to now was sent, or is sent before this line."""
+        metadata = {"resourceVersion": str(self._store.version), **(marks or {})}
+        return _format_line("BOOKMARK", orjson.dumps(self._view.build_bookmark(metadata)))
 
 
 def parse_watch(query: Mapping[str, str], present: int) -> WatchOptions:
     """Return what a query says about a watch; `present` is the store's version. Raises 400 or 422."""
     initial, text = query.get("sendInitialEvents"), query.get("resourceVersion") or ""
     if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-        text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise invalid(_LIST_OPTIONS, "", [Cause("FieldValueForbidden", "resourceVersionMatch", text)])
-    bookmarks = is_true(query.get("allowWatchBookmarks"))
-    version = parse_version(query)
+        text = (
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        )
+        raise ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {text}')
+    if text and not (text.isascii() and text.isdigit()):
+        raise bad_request(f'invalid resource version: resourceVersion: Invalid value: "{text}"')
     wants_state = is_true(initial) if initial is not None else text in ("", "0")
-    since = None if wants_state else version or present
+    since = None if wants_state else int(text or 0) or present
+    bookmarks = is_true(query.get("allowWatchBookmarks"))
     timeout = parse_count(query, "timeoutSeconds") or random.uniform(*TIMEOUT_SECONDS)  # noqa: S311 - only spreads load
     return WatchOptions(since, wants_state and initial is not None and bookmarks, bookmarks, timeout)
+
+
+def is_true(text: str | None) -> bool:
+    """Whether a query parameter is set, in the two spellings that clients use."""
+    return text in ("true", "1", "True")
 
 
 def _restate(change: Change) -> Entry:
@@ -211,6 +192,5 @@ def _restate(change: Change) -> Entry:
     return Entry({**obj, "metadata": metadata}, change.entry.version)
 
 
-def is_true(text: str | None) -> bool:
-    """Whether a query parameter is set, in the two spellings that clients use."""
-    return text in ("true", "1", "True")
+def _format_line(type_: str, body: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (type_.encode(), body)

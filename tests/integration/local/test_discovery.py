@@ -6,7 +6,6 @@ import pytest
 
 from support.api_server import ApiServer, Obj, widget, widget_definition
 
-AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 TABLE = "application/json;as=Table;v={};g=meta.k8s.io,application/json"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -50,18 +49,6 @@ def test_groups_name_their_preferred_version(server: ApiServer) -> None:
 
     assert groups["example.com"]["preferredVersion"] == {"groupVersion": "example.com/v1", "version": "v1"}
     assert server.get("/apis/example.com")["preferredVersion"]["version"] == "v1"
-
-
-@pytest.mark.parametrize("version", ["v2", "v2beta1"])
-def test_aggregated_discovery_tells_everything_at_once(server: ApiServer, version: str) -> None:
-    """One document for all groups, in the type that the client asked for."""
-    reply = server.call("GET", "/apis", headers={"Accept": AGGREGATED.format(version)})
-
-    assert f"v={version}" in reply.headers["Content-Type"]
-    group = next(item for item in reply.obj["items"] if item["metadata"]["name"] == "example.com")
-    resource = group["versions"][0]["resources"][0]
-    assert resource["resource"] == "widgets"
-    assert {each["subresource"] for each in resource["subresources"]} == {"status", "scale"}
 
 
 def test_a_new_kind_is_discovered_at_once(server: ApiServer) -> None:
@@ -116,20 +103,3 @@ def test_a_row_carries_as_much_of_its_object_as_asked(
     row = server.get(f"{widgets}?includeObject={include}", Accept=TABLE.format("v1"))["rows"][0]
 
     assert row.get("object", {}).get("kind") == kind
-
-
-def test_metadata_alone_can_be_asked_for(server: ApiServer, widgets: str) -> None:
-    """PartialObjectMetadata, of one object and of a list."""
-    server.create(widgets, widget("one"))
-    accept = "application/json;as=PartialObjectMetadata{};v=v1;g=meta.k8s.io"
-
-    one = server.get(f"{widgets}/one", Accept=accept.format(""))
-    many = server.get(widgets, Accept=accept.format("List"))
-
-    assert set(one) == {"kind", "apiVersion", "metadata"}
-    assert (many["kind"], many["items"][0]["metadata"]["name"]) == ("PartialObjectMetadataList", "one")
-
-
-def test_a_form_that_is_not_served_is_refused(server: ApiServer, widgets: str) -> None:
-    """406, so that a client can fall back."""
-    assert server.call("GET", widgets, headers={"Accept": "application/vnd.kubernetes.protobuf"}).status == 406

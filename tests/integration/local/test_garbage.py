@@ -73,17 +73,6 @@ def test_an_owner_in_another_namespace_is_none(server: ApiServer, namespace: str
     assert wait_gone(server, f"{maps}/child")
 
 
-def test_orphaned_dependants_stay(server: ApiServer, namespace: str) -> None:
-    """kubectl delete --cascade=orphan leaves them, without their owner."""
-    maps = f"/api/v1/namespaces/{namespace}/configmaps"
-    owner = server.create(maps, config_map("owner"))
-    server.create(maps, config_map("child", ownerReferences=owned_by(owner)))
-
-    server.delete(f"{maps}/owner", {"propagationPolicy": "Orphan"})
-
-    assert "ownerReferences" not in server.get(f"{maps}/child")["metadata"]
-
-
 def test_a_dependant_with_a_finalizer_is_marked_and_waits(server: ApiServer, widgets: str, namespace: str) -> None:
     """Collection asks for deletion like any client."""
     maps = f"/api/v1/namespaces/{namespace}/configmaps"

@@ -16,11 +16,11 @@ ONE, GONE = Ident(KEY, "default", "one"), Ident(KEY, "default", "gone")
 def write_much(store: Store, changes: int) -> None:
     """Change one object again and again, after another one has come and gone."""
     gone = {"metadata": {"name": "gone", "uid": "u2"}}
-    store.put(GONE, dict(gone), "ADDED")
-    store.put(GONE, {"metadata": {"name": "gone", "uid": "u2"}}, "DELETED")
+    store.put(GONE, dict(gone))
+    store.put(GONE, {"metadata": {"name": "gone", "uid": "u2"}}, is_deleted=True)
     for number in range(changes):
         obj = {"metadata": {"name": "one", "uid": "u1"}, "data": {"n": number}}
-        store.put(ONE, obj, "MODIFIED" if number else "ADDED")
+        store.put(ONE, obj)
 
 
 @pytest.fixture

@@ -242,19 +242,6 @@ def test_nobody_else_can_read_what_the_server_keeps(own_server: ApiServer) -> No
     assert stat.S_IMODE(own_server.data.stat().st_mode) == 0o700
 
 
-def test_events_are_forgotten_an_hour_after_they_were_last_seen(own_server: ApiServer) -> None:
-    """A system that runs for weeks must not remember every event; the look at all of them is taken at a start too."""
-    path = "/api/v1/namespaces/default/events"
-    about = {"involvedObject": {"kind": "Pod", "name": "x", "namespace": "default"}, "reason": "Started"}
-    own_server.create(path, {"metadata": {"name": "old"}, **about, "lastTimestamp": "2020-01-01T00:00:00Z"})
-    own_server.create(path, {"metadata": {"name": "new"}, **about})
-
-    restart(own_server)
-
-    assert wait_for(lambda: not own_server.exists(f"{path}/old"), "the old event is gone", 5)
-    assert own_server.exists(f"{path}/new")
-
-
 def test_objects_of_a_pod_keep_their_grace_over_a_restart(own_server: ApiServer) -> None:
     """A pod that waits for its node still waits."""
     path = "/api/v1/namespaces/default/pods"

@@ -6,11 +6,9 @@ import asyncio
 
 from watchbill_local.server import watch
 from watchbill_local.server.cluster import Cluster
-from watchbill_local.server.lists import Selection
 from watchbill_local.server.registry import CONFIG_MAPS
-from watchbill_local.server.shapes import View
 from watchbill_local.server.store import Change, Entry, Ident
-from watchbill_local.server.targets import Form
+from watchbill_local.server.views import Selection, View
 
 
 def test_a_watch_that_lags_too_far_ends_without_a_bookmark() -> None:
@@ -20,7 +18,8 @@ def test_a_watch_that_lags_too_far_ends_without_a_bookmark() -> None:
         cluster = Cluster(None)
         cluster.start()
         resource = cluster.registry.builtin(CONFIG_MAPS)
-        slow = watch.Watch(Selection(resource), View(resource, Form("object")))
+        options = watch.WatchOptions(cluster.store.version, False, True, 60.0)
+        slow = watch.Watch(cluster.store, Selection(resource), View(resource), options)
         sent: list[bytes] = []
 
         async def send(lines: bytes) -> None:
@@ -29,7 +28,7 @@ def test_a_watch_that_lags_too_far_ends_without_a_bookmark() -> None:
         change = Change("ADDED", Ident(CONFIG_MAPS, "default", "a"), Entry({"metadata": {"name": "a"}}, 7), None)
         for _ in range(watch.LONGEST_QUEUE + 2):
             slow.feed(change)
-        await cluster.watches.run(slow, watch.WatchOptions(cluster.store.version, False, True, 60.0), send)
+        await slow.run(send)
         return sent
 
     assert asyncio.run(run()) == []

@@ -1,0 +1,167 @@
+"""What a request sees of the store: which objects, in which form, and how many at once.
+
+Owns selection by namespace, labels and fields; the forms of an answer (objects as they are, or rows of a Table, whose
+columns are in the Resource); and paging. All pages of one list show the state at the time of the first; a continue
+token that has outlived its state is a 410.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from watchbill_local.server.errors import bad_request, gone
+from watchbill_local.server.resource import Resource
+from watchbill_local.server.selectors import FieldPredicate, LabelPredicate, parse_field_selector, parse_label_selector
+from watchbill_local.server.store import Entry, Ident, Store
+from watchbill_local.server.values import Obj
+
+#: Paged lists that are remembered at once.
+OPEN_LISTS = 50
+
+_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a resource a list or watch is about; None selects all."""
+
+    resource: Resource
+    namespace: str | None = None
+    labels: LabelPredicate | None = None
+    fields: FieldPredicate | None = None
+    name: str | None = None
+
+    def is_selected(self, ident: Ident, entry: Entry) -> bool:
+        """Whether an object belongs to it."""
+        return (
+            self.namespace in (None, ident.namespace)
+            and self.name in (None, ident.name)
+            and (self.labels is None or self.labels(entry.obj["metadata"].get("labels")))
+            and (self.fields is None or self.fields(show_object(self.resource, entry)))
+        )
+
+    @property
+    def depends_on_content(self) -> bool:
+        """Whether an object can enter or leave it by a change."""
+        return self.labels is not None or self.fields is not None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How one request wants to see the objects of one resource."""
+
+    resource: Resource
+    table: str = ""  #: version of meta.k8s.io in which a Table is wanted; empty: the objects as they are
+    include: str = "Metadata"  #: what a Table row carries of its object: Metadata, Object or None
+
+    def render(self, entry: Entry, now: float, *, header: bool = True) -> bytes:
+        """Return one object; without `header` a Table leaves its column definitions out."""
+        if not self.table:
+            return render_raw(self.resource, entry)
+        metadata = {"resourceVersion": entry.obj["metadata"].get("resourceVersion", "")}
+        return orjson.dumps(self._build_table([entry], metadata, now, header=header))
+
+    def render_list(self, entries: Sequence[Entry], metadata: Obj, now: float) -> bytes:
+        """Return a list; `metadata` holds its resource version and continue token."""
+        if self.table:
+            return orjson.dumps(self._build_table(entries, metadata, now, header=True))
+        kind = self.resource.list_kind or f"{self.resource.kind}List"
+        head = {"kind": kind, "apiVersion": self.resource.api_version, "metadata": metadata}
+        items = b",".join([render_raw(self.resource, entry) for entry in entries])
+        return b'%s,"items":[%s]}' % (orjson.dumps(head)[:-1], items)
+
+    def build_bookmark(self, metadata: Obj) -> Obj:
+        """Return the object of a BOOKMARK event: `metadata` alone, in the form of the watch."""
+        if not self.table:
+            return {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
+        row = {"cells": [], "object": self._only_metadata(metadata)}
+        version = {"resourceVersion": metadata["resourceVersion"]}
+        return {**self._build_table([], version, 0.0, header=False), "rows": [row]}
+
+    def _build_table(self, entries: Sequence[Entry], metadata: Obj, now: float, *, header: bool) -> Obj:
+        """Return a Table; each row carries as much of its object as the client asked to include."""
+        rows = []
+        for obj in [show_object(self.resource, entry) for entry in entries]:
+            row: dict[str, Any] = {"cells": self.resource.row(obj, now)}
+            if self.include != "None":
+                row["object"] = obj if self.include == "Object" else self._only_metadata(obj["metadata"])
+            rows.append(row)
+        columns = list(self.resource.columns) if header else []
+        head = {"kind": "Table", "apiVersion": f"meta.k8s.io/{self.table}", "metadata": metadata}
+        return {**head, "columnDefinitions": columns, "rows": rows}
+
+    def _only_metadata(self, metadata: Obj) -> Obj:
+        return {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{self.table}", "metadata": metadata}
+
+
+def render_raw(resource: Resource, entry: Entry) -> bytes:
+    """Return an object's JSON in the version of `resource`."""
+    return entry.raw if resource.from_storage is None else orjson.dumps(resource.from_storage(entry.obj))
+
+
+def show_object(resource: Resource, entry: Entry) -> Obj:
+    """Return an object in the version of `resource`; not to be changed."""
+    return entry.obj if resource.from_storage is None else resource.from_storage(entry.obj)
+
+
+def parse_selection(
+    resource: Resource, namespace: str | None, query: Mapping[str, str], name: str | None = None
+) -> Selection:
+    """Return what the selectors of a query select. Raises a 400 for malformed ones."""
+    labels = parse_label_selector(query.get("labelSelector"))
+    fields = parse_field_selector(query.get("fieldSelector"), resource)
+    return Selection(resource, namespace, labels, fields, name)
+
+
+def select(store: Store, selection: Selection) -> list[Entry]:
+    """Return the selected objects sorted by namespace and name."""
+    found = store.entries(selection.resource.key, selection.namespace)
+    return [entry for ident, entry in found if selection.is_selected(ident, entry)]
+
+
+class Lists:
+    """Answers to list requests, page by page."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._open: dict[str, tuple[int, list[Entry]]] = {}  #: version and objects by number, the oldest first
+        self._numbers = itertools.count(random.getrandbits(48))
+
+    def page(self, selection: Selection, query: Mapping[str, str]) -> tuple[list[Entry], Obj]:
+        """Return the objects that `limit` and `continue` ask for, and the list's metadata. Raises 400 or 410."""
+        number, _, position = query.get("continue", "").partition("-")
+        start = parse_count({"continue": position}, "continue")
+        if not number:
+            number = f"{next(self._numbers):x}"
+            version, entries = self._store.version, select(self._store, selection)
+        elif number in self._open:
+            version, entries = self._open[number]
+        else:
+            raise gone(_TOO_OLD)
+        metadata: Obj = {"resourceVersion": str(version)}
+        end = start + (parse_count(query, "limit") or len(entries))
+        if end < len(entries):
+            self._open[number] = (version, entries)
+            metadata["continue"] = f"{number}-{end}"
+            if not selection.depends_on_content:
+                metadata["remainingItemCount"] = len(entries) - end
+        if len(self._open) > OPEN_LISTS:
+            del self._open[next(iter(self._open))]
+        return entries[start:end], metadata
+
+
+def parse_count(query: Mapping[str, str], key: str) -> int:
+    """Return a whole number of a query, 0 where there is none. Raises a 400."""
+    text = query.get(key) or "0"
+    if not (text.isascii() and text.isdigit()):
+        raise bad_request(f'invalid {key} "{text}": must be a whole number')
+    return int(text)
