@@ -13,7 +13,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from watchbill_local.server.errors import Cause, bad_request, conflict, forbidden_value, invalid
+from watchbill_local.server.errors import Cause, bad_request, conflict, invalid
 from watchbill_local.server.metadata import check_metadata
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Ident
@@ -166,5 +166,6 @@ def _check_finalizers(obj: Obj, old: Obj | None) -> list[Cause]:
         return []
     before = old["metadata"].get("finalizers") or ()
     added = [f'"{name}"' for name in obj["metadata"].get("finalizers") or () if name not in before]
-    words = "no new finalizers can be added if the object is being deleted, found new finalizers"
-    return [forbidden_value("metadata.finalizers", f"{words} []string{{{', '.join(added)}}}")] if added else []
+    words = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers"
+    text = f"{words} []string{{{', '.join(added)}}}"
+    return [Cause("FieldValueForbidden", "metadata.finalizers", text)] if added else []
