@@ -120,8 +120,9 @@ def _run(tree: RuleTree, value: Any, old: Any, path: str, *, is_kept: bool = Fal
         before = old if isinstance(old, dict) else {}
         for key, item in value.items():
             below = tree.members.get(key, tree.others)
-            here = child_path(path, key) if key in tree.members else f"{path}[{key}]"
-            causes += _run(below, item, before.get(key, MISSING), here, is_kept=is_kept) if below else []
+            if below:
+                here = child_path(path, key) if key in tree.members else f"{path}[{key}]"
+                causes += _run(below, item, before.get(key, MISSING), here, is_kept=is_kept)
     elif isinstance(value, list) and tree.items:
         old_of = correlate_items(old, tree.schema)
         for index, item in enumerate(value):
