@@ -20,7 +20,7 @@ from decimal import Decimal
 from typing import Any
 
 from watchbill_local.server.errors import ROOT, Cause
-from watchbill_local.server.schema_validate import MISSING, correlate_items, is_readable
+from watchbill_local.server.schema_validate import MISSING, correlate_items
 from watchbill_local.server.values import Obj, child_path, format_json
 
 # The engine's package imports its own command line, and with it a terminal toolkit that takes longer to load than all
@@ -49,7 +49,7 @@ def parse_quantity(text: str) -> float:
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **dict(stdlib.STDLIB_FUNCTIONS),
     "quantity": parse_quantity,
-    "isQuantity": is_readable(parse_quantity),
+    "isQuantity": lambda text: _QUANTITY.fullmatch(text) is not None,
     "isGreaterThan": lambda left, right: left > right,
     "isLessThan": lambda left, right: left < right,
     "compareTo": lambda left, right: int(left > right) - int(left < right),

@@ -34,7 +34,6 @@ Cell = Callable[[Obj, float], Any]
 MAX_DATA_BYTES = 1024 * 1024
 _FIELDS = {field.name for field in fields(Resource)}
 _TABLE = Path(__file__).with_name("kinds.json")
-_ROLE = "node-role.kubernetes.io/"
 _PLAIN_COLUMNS: list[Obj] = [{"name": "Name"}, {"name": "Age"}]
 
 
@@ -144,20 +143,9 @@ def _event_last(value: Obj, now: float) -> str:
     return age_of(dig(value, "series", "lastObservedTime") or next(filter(None, times), None), now)
 
 
-def _event_source(value: Obj, now: float) -> str:
-    component = dig(value, "source", "component") or value.get("reportingComponent") or ""
-    host = dig(value, "source", "host") or value.get("reportingInstance")
-    return f"{component}, {host}" if host else component
-
-
 def _node_status(value: Obj, now: float) -> str:
     word = {None: "Unknown", "True": "Ready"}.get(_find_condition(value, "Ready"), "NotReady")
     return f"{word},SchedulingDisabled" if dig(value, "spec", "unschedulable") else word
-
-
-def _node_roles(value: Obj, now: float) -> str:
-    labels = value["metadata"].get("labels") or {}
-    return ",".join(sorted(key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)))
 
 
 def _event_object(value: Obj, now: float) -> str:
@@ -174,8 +162,6 @@ _CELLS: dict[str, Cell] = {
     "event last seen": _event_last,
     "event message": lambda value, now: str(value.get("message") or "").strip(),
     "event object": _event_object,
-    "event source": _event_source,
-    "node roles": _node_roles,
     "node status": _node_status,
     "pod ready": _count_ready,
     "pod restarts": _count_restarts,

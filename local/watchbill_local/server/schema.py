@@ -10,16 +10,12 @@ from typing import Any
 
 from watchbill_local.server.cel import compile_rules, run_rules
 from watchbill_local.server.errors import Cause, invalid_value
-from watchbill_local.server.schema_validate import MISSING, compile_validator
+from watchbill_local.server.schema_validate import MISSING, OBJECT_META, compile_validator
 from watchbill_local.server.values import Obj, child_path, copy_value
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 _ANYTHING: Obj = {"type": "object", PRESERVE: True}
-_OBJECT_META_NAMES = """
-name generateName namespace selfLink uid resourceVersion generation creationTimestamp deletionTimestamp
-deletionGracePeriodSeconds labels annotations ownerReferences finalizers managedFields
-"""
-_METADATA: Obj = {"properties": {name: {PRESERVE: True} for name in _OBJECT_META_NAMES.split()}}
+_METADATA: Obj = {"properties": {name: {PRESERVE: True} for name in OBJECT_META}}
 _TYPE_META: Obj = {"apiVersion": {PRESERVE: True}, "kind": {PRESERVE: True}, "metadata": _METADATA}
 _UNSAFE_FOR_RULES = {f"FieldValue{word}" for word in ("Required", "TypeInvalid", "NotSupported", "TooLong", "TooMany")}
 _NOT_RUN = (

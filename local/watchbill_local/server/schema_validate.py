@@ -1,9 +1,9 @@
 """Structural schemas compiled to validators.
 
 Owns the rules of OpenAPI v3 as Kubernetes applies them to custom resources, with upstream's messages. A schema is
-compiled once into nested functions, since every write is checked. Pure: a
-validator only reads the value and adds to the list of causes that it is given. anyOf, oneOf, allOf and not are taken
-and not looked at; an unknown format says nothing about a value, as upstream has it.
+compiled once into nested functions, since every write is checked. Keywords and formats are the table keywords.json.
+Pure: a validator only reads the value and adds to the list of causes that it is given. anyOf, oneOf, allOf and not are
+taken and not looked at; an unknown format says nothing about a value, as upstream has it.
 
 Ratcheting: what is wrong in a part that an update leaves as it was is not told, so that objects stored under a milder
 schema can still be changed elsewhere. A part has an old value where it can be correlated: members by name, items of
@@ -12,14 +12,11 @@ list maps by their keys; items of other lists only as part of the whole list.
 
 from __future__ import annotations
 
-import base64
 import functools
-import ipaddress
 import json
 import operator
 import re
 from collections.abc import Callable, Iterable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -36,39 +33,20 @@ Check = Callable[[Any, str], Cause | None]
 MISSING: Any = object()
 
 _WRONG_TYPE = "FieldValueTypeInvalid"
+_TABLE = json.loads(Path(__file__).with_name("keywords.json").read_text())
+OBJECT_META: list[str] = _TABLE["metadata"]
 INT_OR_STRING = "x-kubernetes-int-or-string"
 _TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _FORMATS_OF_TYPES = {"integer": "int64", "number": "double"}
 _INTEGER_BITS = {"int32": 31, "int64": 63}
 #: (limit, types of the values that it is for, whether a value or size breaks it, what it demands).
 _Limit = tuple[Any, list[str], Callable[[Any, Any], bool], str]
-_LIMITS = json.loads(Path(__file__).with_name("limits.json").read_text())
 
 
-def is_readable(parse: Callable[[str], object]) -> Callable[[str], bool]:
-    """Return a test that is true for texts that `parse` takes without a ValueError."""
-
-    def test(text: str) -> bool:
-        try:
-            parse(text)
-        except ValueError:
-            return False
-        return True
-
-    return test
-
-
-_UUID = re.compile(r"(?i)[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}")
-_DURATION = re.compile(r"0|([-+]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+")
-_FORMATS: dict[str, Callable[[str], bool]] = {
-    "date-time": lambda text: "T" in text.upper() and parse_time(text) is not None,
-    "date": is_readable(date.fromisoformat),
-    "byte": is_readable(lambda text: base64.b64decode(text, validate=True)),
-    "ipv4": is_readable(ipaddress.IPv4Address),
-    "ipv6": is_readable(ipaddress.IPv6Address),
-    "uuid": lambda text: _UUID.fullmatch(text) is not None,
-    "duration": lambda text: _DURATION.fullmatch(text) is not None,
+_FORMATS: dict[str, Callable[[str], Any]] = {
+    name: re.compile(form).fullmatch for name, form in _TABLE["formats"].items()
 }
+_FORMATS["date-time"] = lambda text: "T" in text.upper() and parse_time(text) is not None
 _KNOWN_FORMATS = {*_FORMATS, *_INTEGER_BITS, "float", "double"}
 
 
@@ -143,7 +121,7 @@ def _find_limits(schema: Obj) -> list[_Limit]:
     for name, strict in (("maximum", "exclusiveMaximum"), ("minimum", "exclusiveMinimum")):
         if limits.pop(strict, False) and name in limits:
             limits[strict] = limits.pop(name)
-    present = [(limits[name], *row) for name, row in _LIMITS.items() if limits.get(name) is not None]
+    present = [(limits[name], *row) for name, row in _TABLE["limits"].items() if limits.get(name) is not None]
     if not all(isinstance(limit, str if broken == "no match" else (int, float)) for limit, _, broken, _ in present):
         raise TypeError("a limit is not of the type that its keyword asks for")
     compile_pattern(limits.get("pattern") or "")

@@ -232,7 +232,7 @@ EVENT: Obj = {
 def test_the_row_of_an_event_tells_what_happened_to_what() -> None:
     """The wide columns too."""
     row = KINDS["events"].row(EVENT, NOW)
-    assert row == ["60s", "Normal", "Started", "pod/p", "", "node, here", "hello", "60s", 3, "e"]
+    assert row == ["60s", "Normal", "Started", "pod/p", "", "node", "hello", "60s", 3, "e"]
 
 
 def test_the_plain_text_of_a_secret_is_encoded() -> None:
