@@ -54,7 +54,9 @@ class Leader:
         self._mailroom = Mailroom(layout, self._state, self._inbox.submit, local=config.local_volume)
         self.fleet = Fleet(api, layout, settings, self._wiring())
         self._statuses = Statuses(self._state, self.fleet)
-        self._patcher = Patcher(api, self._statuses.build, self._inbox.settled, on_fence=self._on_fence)
+        self._patcher = Patcher(
+            api, self._statuses.build, self._inbox.settled, epoch=coordinator.epoch, on_fence=self._on_fence
+        )
         self._announcer = Announcer(api)
         self._actions = CommitActions(
             coordinator, self._mailroom, self.fleet, self._patcher, tell=(self._announcer, self._metrics)

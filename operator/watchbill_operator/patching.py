@@ -146,8 +146,11 @@ Build = Callable[[Target], Mapping[str, Any] | None]  #: the status to send now;
 class Patcher:
     """Sends what is due, `PARALLEL` at once, from the event loop."""
 
-    def __init__(self, api: Api, build: Build, settled: asyncio.Event, *, on_fence: Callable[[str], None]) -> None:
+    def __init__(
+        self, api: Api, build: Build, settled: asyncio.Event, *, epoch: int, on_fence: Callable[[str], None]
+    ) -> None:
         self.queue = PatchQueue()
+        self._epoch = epoch
         self._settled = settled
         self._api = api
         self._build = build
@@ -204,7 +207,7 @@ class Patcher:
         """Send one patch. An object that is gone or another is no error; a fence is the end of this operator."""
         try:
             if status is not None:
-                await self._api.send(build_patch(target, status))
+                await self._send_status(target, status)
         except (ConflictError, GoneError):
             self.queue.withdraw(target)
         except UnprocessableError as error:
@@ -221,6 +224,19 @@ class Patcher:
                 self.queue.space(target, now)
             if target in self.queue.under_way:
                 self.queue.done(target, now)
+
+    async def _send_status(self, target: Target, status: Mapping[str, Any]) -> None:
+        """Send it; where the object tells of a later epoch than that of our record, once more under our own epoch.
+
+        A log that was restored or adopted is older than the statuses that were written from it. Only an epoch above
+        our own means that another operator leads.
+        """
+        try:
+            await self._api.send(build_patch(target, status))
+        except UnprocessableError as error:
+            if not is_fence(str(error)) or status.get("epoch", 0) >= self._epoch:
+                raise
+            await self._api.send(build_patch(target, {**status, "epoch": self._epoch}))
 
     def _refused(self, target: Target, error: UnprocessableError) -> None:
         if is_fence(str(error)):

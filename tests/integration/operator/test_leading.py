@@ -82,6 +82,9 @@ def test_a_later_epoch_on_a_status_ends_an_operator(server: ApiServer, operator:
     assert one.wait() == 75
     two = operator("two").lead()
     assert two.status["epoch"] == 42
+    wait_for(lambda: server.get(f"{TASKS}/a")["status"]["phase"] == "Cancelled", "the new leader tells of the task")
+    assert two.is_alive
+    assert server.get(f"{TASKS}/a")["status"]["epoch"] == 42
 
 
 def test_another_log_is_not_led_from(operator: Start) -> None:
