@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import base64
 import functools
-import json
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from watchbill_local.server.crds import check_crd, fill_crd
@@ -26,20 +24,19 @@ from watchbill_local.server.names import check_data_key
 from watchbill_local.server.pod_rules import check_pod, fill_pod
 from watchbill_local.server.resource import Check, Fill, Resource, Row
 from watchbill_local.server.times import age_of
-from watchbill_local.server.values import Obj, copy_value, dig
+from watchbill_local.server.values import Obj, copy_value, dig, load_table
 
 #: (object, now in seconds since the epoch) -> what kubectl shows in a column.
 Cell = Callable[[Obj, float], Any]
 
 MAX_DATA_BYTES = 1024 * 1024
 _FIELDS = {field.name for field in fields(Resource)}
-_TABLE = Path(__file__).with_name("kinds.json")
 _PLAIN_COLUMNS: list[Obj] = [{"name": "Name"}, {"name": "Age"}]
 
 
 def build_kinds() -> list[Resource]:
     """Return all built-in kinds."""
-    return [_build_kind(entry) for entry in json.loads(_TABLE.read_text())]
+    return [_build_kind(entry) for entry in load_table("kinds.json")]
 
 
 def fill_namespace(value: Obj, old: Obj | None, now: str) -> None:

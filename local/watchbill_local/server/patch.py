@@ -10,14 +10,12 @@ Pure: the patched object is new, the given one stays as it is.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from watchbill_local.server.errors import bad_request, unprocessable
-from watchbill_local.server.values import Obj, copy_value, format_json
+from watchbill_local.server.values import Obj, copy_value, format_json, load_table
 
-_MERGE_KEYS: dict[str, str] = json.loads(Path(__file__).with_name("merge_keys.json").read_text())
+_MERGE_KEYS: dict[str, str] = load_table("merge_keys.json")
 _ORDER, _DELETE_FROM = "$setElementOrder", "$deleteFromPrimitiveList"
 
 

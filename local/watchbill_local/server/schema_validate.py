@@ -13,16 +13,14 @@ list maps by their keys; items of other lists only as part of the whole list.
 from __future__ import annotations
 
 import functools
-import json
 import operator
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from watchbill_local.server.errors import Cause, invalid_value, required, too_long, too_many, unsupported
 from watchbill_local.server.times import parse_time
-from watchbill_local.server.values import Obj, child_path, format_json
+from watchbill_local.server.values import Obj, child_path, format_json, load_table
 
 #: (value, old value or MISSING, path of the value, causes to add to).
 Validator = Callable[[Any, Any, str, list[Cause]], None]
@@ -33,7 +31,7 @@ Check = Callable[[Any, str], Cause | None]
 MISSING: Any = object()
 
 _WRONG_TYPE = "FieldValueTypeInvalid"
-_TABLE = json.loads(Path(__file__).with_name("keywords.json").read_text())
+_TABLE = load_table("keywords.json")
 OBJECT_META: list[str] = _TABLE["metadata"]
 INT_OR_STRING = "x-kubernetes-int-or-string"
 _TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}

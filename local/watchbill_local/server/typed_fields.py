@@ -11,15 +11,12 @@ is absence, as in Go: such members are removed.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import orjson
-
 from watchbill_local.server.errors import Named, bad_request
-from watchbill_local.server.values import Obj, name_go_type
+from watchbill_local.server.values import Obj, load_table, name_go_type
 
-_TABLE = orjson.loads(Path(__file__).with_name("kind_types.json").read_bytes())
+_TABLE = load_table("kind_types.json")
 _SHARED: Obj = _TABLE["shared"]
 _KINDS: Obj = _TABLE["kinds"]
 _TYPES: dict[str, tuple[type, ...]] = {"string": (str,), "int64": (int,), "bool": (bool,), "float64": (int, float)}
