@@ -27,6 +27,7 @@ class NodeLab:
 
     home: Path
     arguments: Sequence[str] = ()
+    python: str = sys.executable  #: runs the node
     server: subprocess.Popen[bytes] | None = None
     node: subprocess.Popen[bytes] | None = None
     api: pykube.HTTPClient = field(init=False)
@@ -55,7 +56,7 @@ class NodeLab:
 
     def start_node(self, *more: str) -> None:
         """Start the node and wait until it says that it is ready."""
-        command = [sys.executable, "-m", "watchbill_local.node", "--kubeconfig", str(self.kubeconfig)]
+        command = [self.python, "-m", "watchbill_local.node", "--kubeconfig", str(self.kubeconfig)]
         before = self.node_log().count("is ready")
         with (self.home / "node.log").open("ab") as log:
             words = [*command, "--data", str(self.data), "--backoff", "0.2", *self.arguments, *more]
@@ -184,9 +185,9 @@ def processes_marked(mark: str) -> list[int]:
 
 
 @contextmanager
-def open_lab(home: Path, *arguments: str) -> Iterator[NodeLab]:
+def open_lab(home: Path, *arguments: str, python: str = sys.executable) -> Iterator[NodeLab]:
     """A running server and node."""
-    lab = NodeLab(home, arguments)
+    lab = NodeLab(home, arguments, python)
     try:
         lab.start_server()
         lab.start_node()

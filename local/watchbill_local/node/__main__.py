@@ -18,11 +18,10 @@ import sys
 
 import aiohttp
 
-from watchbill_local.node.api import UNREACHABLE, ApiClient, ApiError, load_cluster
+from watchbill_local.node.api import UNREACHABLE, ApiError, connect
 from watchbill_local.node.isolation import SpecRefused, choose_level, remove_links
-from watchbill_local.node.leftovers import kill_leftovers
 from watchbill_local.node.process_node import ProcessNode
-from watchbill_local.node.processes import Launcher
+from watchbill_local.node.processes import Launcher, kill_leftovers
 from watchbill_local.node.reports import EventRecorder
 from watchbill_local.node.settings import Settings, Shared, parse_settings
 
@@ -37,15 +36,15 @@ async def run_node(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    launcher = Launcher(cookie)
-    probing = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+    launcher, probing = Launcher(cookie), aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+    api = connect(settings.kubeconfig)
     try:
         level = await choose_level(launcher, settings.isolation, settings.data / "trial")
-        async with probing, ApiClient(load_cluster(settings.kubeconfig)) as api:
-            events = EventRecorder(api, settings.name)
-            await ProcessNode(Shared(settings, level, api, launcher, events, probing, cookie)).run(stop)
+        events = EventRecorder(api, settings.name)
+        await ProcessNode(Shared(settings, level, api, launcher, events, probing, cookie)).run(stop)
     finally:
         await probing.close()
+        await api.close()
         launcher.close()
         kill_leftovers(cookie)
         remove_links()

@@ -18,6 +18,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 from typing import Any, NoReturn
 
 from watchbill_local.node import syscalls
@@ -36,7 +37,7 @@ def run_init(launch: Launch, control: socket.socket, streams: Streams) -> NoRetu
     init = _Init(launch, control)
     try:
         init.prepare()
-        main = init.start(launch.argv, streams)
+        main = init.start(list(launch.argv), streams)
     except (OSError, ValueError) as error:
         init.send({"failed": str(error)})
         os._exit(1)
@@ -47,24 +48,36 @@ def run_init(launch: Launch, control: socket.socket, streams: Streams) -> NoRetu
     os._exit(0)
 
 
-def open_wake_pipe() -> int:
-    """Ask for SIGCHLD; returns a descriptor that is readable after one came."""
-    wake, wake_write = os.pipe()
-    for end in (wake, wake_write):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    return wake
+class Bell:
+    """Waits for a message on a socket or the end of a child, whichever comes first."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._wake, wake_write = os.pipe()
+        self._poll = select.poll()
+        for end in (self._wake, wake_write):
+            os.set_blocking(end, False)
+        for source in (self._wake, control.fileno()):
+            self._poll.register(source, select.POLLIN)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def wait(self) -> tuple[bool, bool]:
+        """Whether a child may have ended, and whether a message is there."""
+        ready = {descriptor for descriptor, _ in self._poll.poll()}
+        if self._wake in ready:
+            os.read(self._wake, 4096)
+        return self._wake in ready, self._control.fileno() in ready
 
 
 class _Init:
-    """State of the init process: the socket, the wake-up pipe for SIGCHLD, and which pid answers which exec."""
+    """State of the init process: the socket, the bell, and which pid answers which exec."""
 
     def __init__(self, launch: Launch, control: socket.socket) -> None:
         self.launch = launch
         self.control = control
         self.execs: dict[int, int] = {}  #: pid to the number of the exec that it runs
-        self.wake = open_wake_pipe()
+        self.bell = Bell(control)
         for number in IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
@@ -76,57 +89,43 @@ class _Init:
         else:
             syscalls.control_process(syscalls.PR_SET_CHILD_SUBREAPER, 1)
 
-    def start(self, argv: tuple[str, ...], streams: Streams) -> int:
+    def start(self, argv: list[str], streams: Streams) -> int:
         """Fork and exec `argv`; returns its pid, raises OSError with a sentence if the program cannot be executed."""
-        failure_read, failure_write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self._become_program(argv, streams)
-            except OSError as error:
-                os.write(failure_write, self._describe(argv[0], error).encode()[:1000])
-            finally:
-                os._exit(NOT_STARTED)
-        os.close(failure_write)
-        with os.fdopen(failure_read, "rb") as pipe:
-            failure = pipe.read().decode(errors="replace")
-        if failure:
-            os.waitpid(pid, 0)
-            raise OSError(failure)
-        return pid
+        launch, (stdout, stderr) = self.launch, streams
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=launch.directory,
+                env=launch.environment,
+                umask=0o022,
+                start_new_session=True,
+                preexec_fn=self._become_program,  # safe: this process has one thread
+            )
+        except FileNotFoundError as error:
+            raise OSError(f'exec: "{error.filename}": executable file not found in $PATH') from error
+        except subprocess.SubprocessError as error:
+            raise OSError(f"cannot take on the container's user: {error}") from error
+        process.returncode = 0  # `reap` collects it, Popen shall not
+        return process.pid
 
-    def _describe(self, program: str, error: OSError) -> str:
-        if isinstance(error, FileNotFoundError) and error.filename != self.launch.directory:
-            return f'exec: "{program}": executable file not found in $PATH'
-        return f"{type(error).__name__}: {error}"
-
-    def _become_program(self, argv: tuple[str, ...], streams: Streams) -> None:
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, *IGNORED_SIGNALS, signal.SIGXFSZ):
+    def _become_program(self) -> None:
+        for number in (signal.SIGCHLD, *IGNORED_SIGNALS):
             signal.signal(number, signal.SIG_DFL)
-        null = os.open("/dev/null", os.O_RDONLY)
-        for source, target in ((null, 0), (streams[0], 1), (streams[1], 2)):
-            os.dup2(source, target)
         if self.launch.identity:
             _become_user(self.launch.identity, alone=self.launch.level is Level.USER_NAMESPACES)
-        os.chdir(self.launch.directory)
-        os.umask(0o022)
         syscalls.control_process(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.execvpe(argv[0], argv, self.launch.environment)  # noqa: S606 - the container's own program
 
     def serve(self, main: int) -> None:
         """Answer the node and reap until the program `main` has ended, then end everything and report its exit code."""
-        poll = select.poll()
-        poll.register(self.control, select.POLLIN)
-        poll.register(self.wake, select.POLLIN)
         code: int | None = None
         while code is None:
-            ready = {fd for fd, _ in poll.poll()}
-            if self.wake in ready:
-                os.read(self.wake, 4096)
+            has_ended, has_message = self.bell.wait()
+            if has_ended:
                 code = self.reap(main)
-            if code is None and self.control.fileno() in ready and not self.obey(main):
+            if code is None and has_message and not self.obey(main):
                 code = 128 + signal.SIGKILL
         self.end_all()
         self.send({"code": code})
@@ -154,14 +153,14 @@ class _Init:
         if "signal" in message:
             os.kill(main, message["signal"])
         elif "exec" in message:
-            self._execute(message["exec"], tuple(message["argv"]))
+            self._execute(message["exec"], message["argv"])
         elif "cancel" in message:
             for pid in [pid for pid, number in self.execs.items() if number == message["cancel"]]:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
         return "kill" not in message
 
-    def _execute(self, number: int, argv: tuple[str, ...]) -> None:
+    def _execute(self, number: int, argv: list[str]) -> None:
         sink = os.open(os.devnull, os.O_WRONLY)
         try:
             self.execs[self.start(argv, (sink, sink))] = number
@@ -174,11 +173,7 @@ class _Init:
         """Kill and reap every process of the container."""
         with contextlib.suppress(ChildProcessError):
             while True:
-                if self.launch.level is Level.PROCESSES:
-                    kill_descendants(os.getpid())
-                else:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(-1, signal.SIGKILL)
+                kill_descendants(os.getpid())
                 os.waitpid(-1, 0)
 
     def send(self, message: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +18,9 @@ from watchbill_local.node.api import UNREACHABLE, ApiError, Json
 from watchbill_local.node.environment import ConfigurationMissing
 from watchbill_local.node.isolation import ImageUnknown, SpecRefused, rewrite_paths
 from watchbill_local.node.launch import Launch, Level
-from watchbill_local.node.leftovers import kill_leftovers
-from watchbill_local.node.logs import LogWriter, pump_output, tail_text
+from watchbill_local.node.logs import LogWriter, tail_text
 from watchbill_local.node.probes import Probing, run_probes
-from watchbill_local.node.processes import COOKIE, ContainerProcess, StartError
+from watchbill_local.node.processes import COOKIE, ContainerProcess, StartError, kill_leftovers
 from watchbill_local.node.status import ContainerState, decide_pause, decide_restart, stamp
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 REFUSED_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0)  #: pauses after the first, second, ... refusal in a row
 BACKOFF_RESET_SECONDS = 600.0  #: a container that ran this long starts its back-off anew
-OUTPUT_SECONDS = 5.0  #: how long a pipe may stay open after the container's end, held by a stranger
 START_ERROR_CODE = 128
 REFUSALS = (ConfigurationMissing, SpecRefused, ImageUnknown, ApiError, OSError, ValueError, *UNREACHABLE)
 
@@ -44,7 +41,6 @@ class ContainerWorker:
         self.is_running = asyncio.Event()
         self._pod = pod
         self._process: ContainerProcess | None = None
-        self._killer: asyncio.TimerHandle | None = None
 
     async def run(self) -> bool:
         """Start, and start again by the pod's restartPolicy. True when the container has ended well for good."""
@@ -69,17 +65,16 @@ class ContainerWorker:
 
     def schedule_kill(self, at: float) -> None:
         """Kill what still runs at loop time `at`."""
-        if self._killer:
-            self._killer.cancel()
-        if self._process:
-            self._killer = asyncio.get_running_loop().call_at(at, self._process.kill)
+        if self._process and not self._process.ended.done():
+            self._process.kill_at(at)
 
     async def _run_once(self, launch: Launch) -> Json:
         """One start to its end; returns the terminated state."""
         state, started_at = self.state, stamp(datetime.now(UTC))
         state.container_id = f"process://{self._pod.item['metadata']['uid']}/{state.name}/{state.restarts}"
         writer = LogWriter(self.home, state.restarts)
-        process, pumps = self._start(launch, writer)
+        pipes = writer.open_pipe("stdout"), writer.open_pipe("stderr")
+        process = self._process = self._pod.shared.launcher.start(launch, *pipes)
         reason, text = "Error", ""
         try:
             await process.started
@@ -95,25 +90,14 @@ class ContainerWorker:
         await process.ended
         if process.was_lost:
             await asyncio.to_thread(kill_leftovers, launch.environment[COOKIE])
-        for pump in (await asyncio.wait(pumps, timeout=OUTPUT_SECONDS))[1]:
-            pump.cancel()
-        writer.close()
-        self._forget()
+        await writer.close()
+        self.is_running.clear()
+        state.ready = state.started = False
         if code and state.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             text = text or tail_text(self.home / f"{state.restarts}.log")
         ended = {"exitCode": code, "reason": "Completed" if code == 0 else reason, "startedAt": started_at}
         ended |= {"finishedAt": stamp(datetime.now(UTC)), "containerID": state.container_id}
         return ended | ({"message": text} if text else {})
-
-    def _start(self, launch: Launch, writer: LogWriter) -> tuple[ContainerProcess, list[asyncio.Task[None]]]:
-        (out_read, out_write), (error_read, error_write) = os.pipe(), os.pipe()
-        try:
-            self._process = self._pod.shared.launcher.start(launch, out_write, error_write)
-        finally:
-            os.close(out_write)
-            os.close(error_write)
-        pipes = ((out_read, "stdout"), (error_read, "stderr"))
-        return self._process, [asyncio.create_task(pump_output(fd, stream, writer)) for fd, stream in pipes]
 
     async def _until_end(self, process: ContainerProcess, launch: Launch) -> int:
         """Probe until the end, and bring it about when the pod stops; returns the exit code."""
@@ -128,7 +112,7 @@ class ContainerWorker:
 
     def _stop(self, process: ContainerProcess, at: float) -> None:
         """SIGTERM now, and SIGKILL to everything at loop time `at`."""
-        self.schedule_kill(at)
+        process.kill_at(at)
         self._pod.tell_event("Killing", f"Stopping container {self.state.name}")
         process.signal(signal.SIGTERM)
 
@@ -149,14 +133,6 @@ class ContainerWorker:
     def _set_ready(self, ready: bool) -> None:
         self.state.started, self.state.ready = True, ready
         self._pod.tell_change()
-
-    def _forget(self) -> None:
-        """The container has ended: no timer, no process any more."""
-        if self._killer:
-            self._killer.cancel()
-        self.is_running.clear()
-        self._process = self._killer = None
-        self.state.ready = self.state.started = False
 
     def _show(self, state: Json) -> None:
         self.state.state = state

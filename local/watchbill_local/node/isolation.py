@@ -51,9 +51,7 @@ class SpecRefused(Exception):
 
 def parse_image_name(image: str) -> str:
     """An image's name without tag and digest."""
-    name = image.split("@", 1)[0]
-    head, _, last = name.rpartition("/")
-    return f"{head}/{last.split(':', 1)[0]}" if head else last.split(":", 1)[0]
+    return re.sub(r"(:[^/:@]*)?(@.*)?$", "", image)
 
 
 def build_argv(container: Json, images: Mapping[str, str], expand: Mapping[str, str]) -> tuple[str, ...]:
@@ -182,13 +180,9 @@ async def choose_level(launcher: Launcher, wanted: str, scratch: Path) -> Level:
 
     Raises SpecRefused if a level was asked for by name and does not work.
     """
-    order = list(Level) if wanted == "auto" else [Level(wanted)]
-    if wanted == "auto" and os.getuid() != 0:
-        order.remove(Level.NAMESPACES)
     failure = ""
-    for level in order:
-        failure = "" if level is Level.PROCESSES else await _try_level(launcher, level, scratch)
-        if not failure:
+    for level in Level if wanted == "auto" else [Level(wanted)]:
+        if level is Level.PROCESSES or not (failure := await _try_level(launcher, level, scratch)):
             return level
     raise SpecRefused(f"isolation {wanted} does not work on this machine: {failure}")
 
@@ -200,13 +194,10 @@ async def _try_level(launcher: Launcher, level: Level, scratch: Path) -> str:
     root = Root(str(scratch), readable, links, read_only=True)
     program = (sys.executable, "-c", "import os, sys; sys.exit(os.path.exists('/proc/1/cmdline') - 1)")
     launch = Launch(program, {"PATH": os.defpath}, "/", level, identity=Identity(10001, 10001), root=root)
-    sink = os.open(os.devnull, os.O_WRONLY)
     try:
-        container = launcher.start(launch, sink, sink)
+        container = launcher.start(launch, *(os.open(os.devnull, os.O_WRONLY) for _ in range(2)))
         await container.started
         code = await asyncio.wait_for(asyncio.shield(container.ended), TRIAL_SECONDS)
     except (StartError, TimeoutError) as error:
         return str(error) or "the trial container did not end"
-    finally:
-        os.close(sink)
     return "" if code == 0 else f"the trial container ended with exit code {code}"

@@ -15,11 +15,10 @@ import gc
 import json
 import os
 import pickle
-import select
 import socket
 
 from watchbill_local.node import syscalls
-from watchbill_local.node.container_init import kill_descendants, open_wake_pipe, run_init
+from watchbill_local.node.container_init import Bell, kill_descendants, run_init
 from watchbill_local.node.launch import Launch, Level
 
 NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
@@ -29,18 +28,14 @@ DESCRIPTORS = 4  #: control, launch, stdout, stderr
 def serve_launches(requests: socket.socket) -> None:
     """Fork a container for each packet until the node closes the socket."""
     syscalls.control_process(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    wake = open_wake_pipe()
+    bell = Bell(requests)
     gc.freeze()
     inits: set[int] = set()
-    poll = select.poll()
-    poll.register(requests, select.POLLIN)
-    poll.register(wake, select.POLLIN)
     while True:
-        ready = {fd for fd, _ in poll.poll()}
-        if wake in ready:
-            os.read(wake, 4096)
+        has_ended, has_message = bell.wait()
+        if has_ended:
             _reap(inits)
-        if requests.fileno() in ready:
+        if has_message:
             data, descriptors, _, _ = socket.recv_fds(requests, 16, DESCRIPTORS)
             if not data:
                 return

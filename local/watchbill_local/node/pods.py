@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from watchbill_local.node.api import STRATEGIC_PATCH, UNREACHABLE, ApiError, Json
+from watchbill_local.node.api import UNREACHABLE, ApiError, Json
 from watchbill_local.node.containers import REFUSALS, ContainerWorker
 from watchbill_local.node.environment import base_environment, build_environment
 from watchbill_local.node.isolation import build_argv, build_identity, build_root, rewrite_launch
@@ -106,7 +106,9 @@ class PodWorker:
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}}
         while not self._gone:
             try:
-                await self.shared.api.delete(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}", options)
+                await self.shared.api.call(
+                    "DELETE", f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}", options
+                )
                 break
             except ApiError:
                 break
@@ -196,5 +198,5 @@ class PodWorker:
             meta = self.item["metadata"]
             body = {"metadata": {"uid": meta["uid"]}, "status": status}
             path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
-            await self.shared.api.patch(path, body, kind=STRATEGIC_PATCH)
+            await self.shared.api.call("PATCH", path, body)
             self._sent = status

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from watchbill_local.node.api import UNREACHABLE, ApiError, Json
 from watchbill_local.node.containers import ContainerWorker
-from watchbill_local.node.endpoint import serve_endpoint
+from watchbill_local.node.logs import serve_logs
 from watchbill_local.node.pods import PodWorker
 from watchbill_local.node.reports import MAX_PODS, register_node, report_node, watch_heartbeat
 from watchbill_local.node.settings import Shared
@@ -39,7 +39,8 @@ def is_waiting(pod: Json) -> bool:
 def is_suitable(node: Json, pod: Json, *, running: int) -> bool:
     """Whether `pod` may run on `node`, which runs so many already."""
     labels, selector = node["metadata"].get("labels") or {}, pod["spec"].get("nodeSelector") or {}
-    return selector.items() <= labels.items() and not node["spec"].get("unschedulable") and running < MAX_PODS
+    cordoned = (node.get("spec") or {}).get("unschedulable")
+    return selector.items() <= labels.items() and not cordoned and running < MAX_PODS
 
 
 class ProcessNode:
@@ -55,7 +56,7 @@ class ProcessNode:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then stop all containers. Raises OSError, ApiError or UNREACHABLE at the start."""
         shared = self._shared
-        runner, port = await serve_endpoint(self.find, shared.settings)
+        runner, port = await serve_logs(self.find, shared.settings.address)
         try:
             await register_node(shared, port)
             log.info("node %s is ready: isolation %s, port %d", shared.settings.name, shared.level, port)
@@ -132,14 +133,14 @@ class ProcessNode:
         self._waiting[meta["uid"]] = item
         running = sum(not worker.over.is_set() for worker in self._pods.values())
         try:
-            if not is_suitable(await api.get(f"/api/v1/nodes/{name}"), item, running=running):
+            if not is_suitable(await api.call("GET", f"/api/v1/nodes/{name}"), item, running=running):
                 condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": NO_ROOM}
-                await api.patch(f"{path}/status", {"status": {"phase": "Pending", "conditions": [condition]}})
+                await api.call("PATCH", f"{path}/status", {"status": {"phase": "Pending", "conditions": [condition]}})
                 self._shared.events.record(item, "FailedScheduling", NO_ROOM, warning=True)
                 return
             target = {"apiVersion": "v1", "kind": "Node", "name": name}
             binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta["name"]}, "target": target}
-            await api.post(f"{path}/binding", binding)
+            await api.call("POST", f"{path}/binding", binding)
         except (ApiError, *UNREACHABLE) as error:
             log.info("pod %s is not bound: %s", meta["name"], error)
             return

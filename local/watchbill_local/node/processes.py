@@ -3,6 +3,10 @@
 Owns the launcher process (started when needed, started again if it died) and one `ContainerProcess` for each container:
 its socket, whether it started, how it ended. Invariant: `ended` is set exactly once, and only when no process of the
 container is left, or its init was killed (exit code 137). Never decides when to start or stop.
+
+Owns also the end of left-overs: processes whose initial environment carries this data directory's cookie, or one
+container's mark, which begins with it. When `kill_leftovers` returns, none is alive, so no container ever runs twice. A
+process is signalled through a pidfd opened before its environment was read, so a reused pid is never hit.
 """
 
 from __future__ import annotations
@@ -13,10 +17,12 @@ import itertools
 import json
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +50,7 @@ class ContainerProcess:
         self.ended: asyncio.Future[int] = loop.create_future()
         self.was_lost = False  #: its init was killed, so nothing has seen to the rest of its processes
         self._control = control
+        self._killer: asyncio.TimerHandle | None = None
         self._execs: dict[int, asyncio.Future[int]] = {}
         self._numbers = itertools.count()
         control.setblocking(False)
@@ -56,6 +63,12 @@ class ContainerProcess:
     def kill(self) -> None:
         """End every process of the container now."""
         self._send({"kill": True})
+
+    def kill_at(self, at: float) -> None:
+        """Do so at loop time `at` instead of when it was asked for before."""
+        if self._killer:
+            self._killer.cancel()
+        self._killer = asyncio.get_running_loop().call_at(at, self.kill)
 
     async def execute(self, argv: list[str]) -> int:
         """Run `argv` inside the container as its user, without its output. Returns the exit code.
@@ -96,6 +109,8 @@ class ContainerProcess:
 
     def _end(self, code: int) -> None:
         asyncio.get_running_loop().remove_reader(self._control)
+        if self._killer:
+            self._killer.cancel()
         self._control.close()
         if not self.started.done():
             self.started.set_exception(StartError("the container's first process was killed"))
@@ -114,7 +129,7 @@ class Launcher:
         self._requests: socket.socket | None = None
 
     def start(self, launch: Launch, stdout: int, stderr: int) -> ContainerProcess:
-        """Ask for a container; its output goes to the two descriptors, which stay the caller's to close."""
+        """Ask for a container; its output goes to the two descriptors, which are closed here."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         plan = os.memfd_create("launch", os.MFD_CLOEXEC)
         with theirs, os.fdopen(plan, "wb") as file:
@@ -127,6 +142,9 @@ class Launcher:
             except OSError:  # the launcher died since the last launch; a fresh one takes its place
                 self.close()
                 socket.send_fds(self._connect(), [b"launch"], descriptors)
+            finally:
+                os.close(stdout)
+                os.close(stderr)
         return ContainerProcess(mine)
 
     def close(self) -> None:
@@ -151,3 +169,28 @@ class Launcher:
                     start_new_session=True,
                 )
         return self._requests
+
+
+def kill_leftovers(cookie: str, *, seconds: float = 10.0) -> int:
+    """Kill every process whose mark begins with `cookie` and wait for their end; returns how many there were.
+
+    Raises TimeoutError if one is still there after `seconds`: starting containers would not be safe.
+    """
+    mark, deadline, killed = f"{COOKIE}={cookie}".encode(), time.monotonic() + seconds, 0
+    while found := [pid for entry in os.listdir("/proc") if entry.isdigit() and _kill(pid := int(entry), mark)]:
+        killed += len(found)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes of an earlier node do not end after SIGKILL: {found}")
+    return killed
+
+
+def _kill(pid: int, mark: bytes) -> bool:
+    """Kill a process if its environment holds `mark`, and wait a moment for its end; whether it was one."""
+    if pid == os.getpid():
+        return False
+    with contextlib.suppress(OSError), os.fdopen(os.pidfd_open(pid), "rb") as pidfd:
+        if any(entry.startswith(mark) for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")):
+            signal.pidfd_send_signal(pidfd.fileno(), signal.SIGKILL)
+            select.select([pidfd], [], [], 1.0)
+            return True
+    return False

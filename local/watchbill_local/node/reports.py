@@ -1,8 +1,8 @@
 """What the node tells the API of itself and of pods: the Node object, the lease that says it is alive, and Events.
 
 Invariant: it is honest: the runtime is called `process`, and a condition says whether pods are kept apart. An idle
-node writes its lease every LEASE_SECONDS and its status every STATUS_SECONDS, nothing else. Telling an Event never
-delays or breaks what is told about; one that the server does not take is dropped, and none is told twice.
+node writes its lease every LEASE_SECONDS, nothing else. Telling an Event never delays or breaks what is told about; one
+that the server does not take is dropped, and none is told twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import os
 import platform
 from datetime import UTC, datetime
@@ -23,14 +22,10 @@ from watchbill_local.node.settings import Shared
 from watchbill_local.node.status import stamp
 
 LEASE_SECONDS = 10
-STATUS_SECONDS = 300
 MAX_PODS = 110
 REMEMBERED = 2_000
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-LIMITS_NOTE = "CPU and memory limits are not enforced"
-
-log = logging.getLogger(__name__)
 
 
 class EventRecorder:
@@ -63,13 +58,13 @@ class EventRecorder:
             "count": 1,
             "source": {"component": "process-node", "host": self._node},
         }
-        task = asyncio.create_task(self._send(event))
+        task = asyncio.create_task(self._send(f"/api/v1/namespaces/{meta['namespace']}/events", event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, event: Json) -> None:
+    async def _send(self, path: str, event: Json) -> None:
         with contextlib.suppress(ApiError, *UNREACHABLE):
-            await self._api.post(f"/api/v1/namespaces/{event['metadata']['namespace']}/events", event)
+            await self._api.call("POST", path, event)
 
 
 async def register_node(shared: Shared, port: int) -> None:
@@ -78,13 +73,20 @@ async def register_node(shared: Shared, port: int) -> None:
     labels = {"hostname": name, "os": "linux", "arch": ARCHITECTURE}
     meta: Json = {"name": name, "labels": {f"kubernetes.io/{key}": value for key, value in labels.items()}}
     meta["annotations"] = {"watchbill.dev/isolation": level, "watchbill.dev/isolation-note": DESCRIPTION[level]}
-    try:
-        await shared.api.post("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": {}})
-    except ApiError as error:
-        if error.code != 409:
-            raise
-        await shared.api.patch(f"/api/v1/nodes/{name}", {"metadata": meta})
+    await _apply(shared.api, "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": meta})
     await report_node(shared, port, ready=True)
+
+
+async def _apply(api: ApiClient, collection: str, item: Json) -> bool:
+    """Change an object, or create it where it is not there, which is told."""
+    try:
+        await api.call("PATCH", f"{collection}/{item['metadata']['name']}", item)
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        await api.call("POST", collection, item)
+        return True
+    return False
 
 
 async def report_node(shared: Shared, port: int, *, ready: bool) -> None:
@@ -92,7 +94,10 @@ async def report_node(shared: Shared, port: int, *, ready: bool) -> None:
     settings, level = shared.settings, shared.level
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     capacity = {"cpu": str(os.cpu_count()), "memory": f"{pages // 1024}Ki", "pods": str(MAX_PODS)}
-    apart, note = level is not Level.PROCESSES, f"level {level}: {DESCRIPTION[level]}; {LIMITS_NOTE}"
+    note = f"level {level}: {DESCRIPTION[level]}; CPU and memory limits are not enforced"
+    conditions = [("Ready", ready, "runs containers as local processes")]
+    conditions += [("PodsIsolated", level is not Level.PROCESSES, note)]
+    times = dict.fromkeys(("lastHeartbeatTime", "lastTransitionTime"), stamp(datetime.now(UTC)))
     info = {"kubeletVersion": "v0.1.0-process-node", "containerRuntimeVersion": "process://0.1"}
     info |= {"operatingSystem": "linux", "architecture": ARCHITECTURE, "kernelVersion": platform.release()}
     info |= {"osImage": f"the host, isolation level {level}"}
@@ -105,41 +110,22 @@ async def report_node(shared: Shared, port: int, *, ready: bool) -> None:
         "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
         "nodeInfo": info,
         "conditions": [
-            _condition("Ready", ready, "ProcessNode", "runs containers as local processes"),
-            _condition("PodsIsolated", apart, "IsolationLevel", note),
+            {"type": kind, "status": str(holds), "reason": "ProcessNode", "message": message, **times}
+            for kind, holds, message in conditions
         ],
     }
-    await shared.api.patch(f"/api/v1/nodes/{settings.name}/status", {"status": status})
-
-
-def _condition(kind: str, holds: bool, reason: str, message: str) -> Json:
-    times = dict.fromkeys(("lastHeartbeatTime", "lastTransitionTime"), stamp(datetime.now(UTC)))
-    return {"type": kind, "status": str(holds), "reason": reason, "message": message, **times}
+    await shared.api.call("PATCH", f"/api/v1/nodes/{settings.name}/status", {"status": status})
 
 
 async def watch_heartbeat(shared: Shared, port: int) -> None:
-    """Renew lease and status until cancelled; a server that is away is waited for."""
-    beats = 0
-    while True:
-        try:
-            await _renew_lease(shared, port)
-            beats += 1
-            if beats % (STATUS_SECONDS // LEASE_SECONDS) == 0:
-                await report_node(shared, port, ready=True)
-        except (ApiError, *UNREACHABLE) as error:
-            log.debug("heartbeat: %s", error)
-        await asyncio.sleep(LEASE_SECONDS)
-
-
-async def _renew_lease(shared: Shared, port: int) -> None:
-    """Renew the lease; where it is gone, the server has forgotten this node, which then registers again."""
+    """Renew the lease until cancelled. Where it is gone, the server has forgotten this node, which registers again."""
     name = shared.settings.name
-    spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": format_time(datetime.now(UTC))}
-    try:
-        await shared.api.patch(f"{LEASES}/{name}", {"spec": spec})
-    except ApiError as error:
-        if error.code != 404:
-            raise
-        lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec}
-        await register_node(shared, port)
-        await shared.api.post(LEASES, lease | {"metadata": {"name": name, "namespace": "kube-node-lease"}})
+    spec: Json = {"holderIdentity": name, "leaseDurationSeconds": 40}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec}
+    lease["metadata"] = {"name": name, "namespace": "kube-node-lease"}
+    while True:
+        spec["renewTime"] = format_time(datetime.now(UTC))
+        with contextlib.suppress(ApiError, *UNREACHABLE):
+            if await _apply(shared.api, LEASES, lease):
+                await register_node(shared, port)
+        await asyncio.sleep(LEASE_SECONDS)

@@ -29,7 +29,6 @@ async def prepare_volumes(pod: Json, home: Path, shared: Shared) -> dict[str, Pa
 
 
 async def _prepare(volume: Json, pod: Json, own: Path, shared: Shared) -> Path:
-    group = (pod["spec"].get("securityContext") or {}).get("fsGroup")
     kind = next((kind for kind in KINDS if kind in volume), None)
     if kind is None:
         raise ConfigurationMissing(f"volume {volume['name']}: this node has no volumes of that kind")
@@ -40,13 +39,12 @@ async def _prepare(volume: Json, pod: Json, own: Path, shared: Shared) -> Path:
         return _host_path(source)
     os.makedirs(own, exist_ok=True)
     if kind == "emptyDir":
-        _open_to_group(own, group, 0o777 if group is None else 0o2777)
+        os.chmod(own, 0o777)  # noqa: S103 - as the kubelet does
         return own
     data = await load_data(shared.api, pod, kind.lower(), source)
     for item in source.get("items") or [{"key": key, "path": key} for key in data]:
         if item["key"] in data:
-            mode = source.get("defaultMode", 0o644)
-            _write_file(own / item["path"], data[item["key"]], mode if group is None else mode | 0o040, group)
+            _write_file(own / item["path"], data[item["key"]], source.get("defaultMode", 0o644))
         elif not source.get("optional"):
             raise ConfigurationMissing(f"volume {volume['name']}: there is no key {item['key']}")
     return own
@@ -61,19 +59,13 @@ def _host_path(source: Json) -> Path:
     return path
 
 
-def _open_to_group(path: Path, group: int | None, mode: int) -> None:
-    if group is not None and os.getuid() == 0:
-        os.chown(path, -1, group)
-    path.chmod(mode)
-
-
-def _write_file(target: Path, data: bytes, mode: int, group: int | None) -> None:
+def _write_file(target: Path, data: bytes, mode: int) -> None:
     if ".." in target.parts:
         raise ConfigurationMissing(f"a volume's item must not contain '..': {target.name}")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     target.write_bytes(data)
-    _open_to_group(target, group, mode)
+    target.chmod(mode)
 
 
 async def _bind_claim(shared: Shared, namespace: str, name: str) -> Path:
@@ -89,7 +81,7 @@ async def _bind_claim(shared: Shared, namespace: str, name: str) -> Path:
         capacity = (spec.get("resources") or {}).get("requests")
         status = {"phase": "Bound", "accessModes": spec.get("accessModes"), "capacity": capacity}
         with contextlib.suppress(ApiError):
-            await shared.api.patch(f"{path}/status", {"status": status})
+            await shared.api.call("PATCH", f"{path}/status", {"status": status})
     return directory
 
 

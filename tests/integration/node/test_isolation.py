@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import sysconfig
+import tempfile
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import watchbill_local
 from support.node_lab import NodeLab, condition, open_lab, state
 
 LEVELS = ["namespaces", "user-namespaces"]
@@ -188,3 +193,30 @@ def test_the_nodes_data_is_hidden_below_a_readable_directory(tmp_path: Path, mon
     with open_lab(tmp_path, "--isolation", "namespaces", "--volume", f"shared={tmp_path / 'volume'}") as lab:
         out = lab.output("sh", "-c", f"cd '{tmp_path}'; cat note kubeconfig; ls volume 'node data'")
     assert out == "shownnode data:\n\nvolume:\n"
+
+
+@pytest.mark.parametrize("level", [*LEVELS, "processes"])
+def test_a_checkout_below_tmp_is_there_beside_the_pods_own_tmp(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environment and packages lie below /tmp, in a path with a space; the pod's emptyDir at /tmp hides neither."""
+    if os.getuid() != 0 and level == "namespaces":
+        pytest.skip("mount namespaces without a user namespace need root")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    with tempfile.TemporaryDirectory(prefix="check out ", dir="/tmp") as folder:
+        python = make_checkout(Path(folder))
+        with open_lab(Path(folder), "--isolation", level, python=str(python)) as lab:
+            mounts = {"volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]}
+            script = (
+                "import sys, watchbill_local as w; open('/tmp/note', 'w'); print(sys.prefix, w.__path__[0], sep='|')"
+            )
+            said = lab.output("python", "-c", script, container=mounts, volumes=[{"name": "tmp", "emptyDir": {}}])
+    assert said == f"{folder}/venv|{folder}/local/watchbill_local\n"
+
+
+def make_checkout(folder: Path) -> Path:
+    """A virtual environment and a copy of this package below `folder`; returns the environment's Python."""
+    shutil.copytree(Path(watchbill_local.__file__).parent, folder / "local/watchbill_local")
+    venv.create(folder / "venv", symlinks=True)
+    packages = Path(sysconfig.get_path("purelib"))
+    own = folder / "venv" / packages.relative_to(sys.prefix)
+    (own / "checkout.pth").write_text(f"{folder}/local\nimport site; site.addsitedir({str(packages)!r})\n")
+    return folder / "venv/bin/python"
