@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,23 +22,41 @@ from watchbill_agent.settings import Settings
 from watchbill_coordination.codec.messages import is_task_uid
 from watchbill_coordination.core.messages import Assign
 from watchbill_coordination.core.specs import TaskUid
-from watchbill_coordination.storage.atomic import write_atomic
+from watchbill_coordination.storage.atomic import TEMPORARY, write_atomic
 from watchbill_coordination.storage.layout import work_directory
 
 PROMPT, STDIN, RESULT = ".prompt", ".stdin", "result"
+MAX_STARTS = 9_000_000  #: of one workspace: numbers of outbox files grow with it, and stay below 2**53
+TAMPERED_STEP_SECONDS = 600  #: the time in these steps is higher than any honest count, and below MAX_STARTS till 2141
 MAX_SYNCED = 1000  #: files of a result that are synced; a result with more is refused anyway
 
 logger = logging.getLogger(__name__)
 
 
 def count_start(state: Path) -> int:
-    """Return the number of this life of the process, from 1, and remember it. Raises OSError."""
+    """Return the number of this life of the process, from 1, growing, and remember it. Raises OSError.
+
+    Commands could write here: whatever is no plain file, or half of one, is removed. A count that cannot be one is
+    replaced by the time, which is higher than any honest one before it.
+    """
     path = state / "incarnation"
-    starts = 0
-    with suppress(OSError, ValueError):
-        starts = int(path.read_text())
-    write_atomic(path, f"{starts + 1}\n".encode(), sync=False)
-    return starts + 1
+    try:
+        starts = int(path.read_text()) if path.is_file() or not os.path.lexists(path) else -1
+    except FileNotFoundError:
+        starts = 0
+    except (OSError, ValueError):
+        starts = -1
+    _remove_odd(state)
+    start = (starts if 0 <= starts < MAX_STARTS else int(time.time()) // TAMPERED_STEP_SECONDS) + 1
+    write_atomic(path, f"{start}\n".encode(), sync=False)
+    return start
+
+
+def _remove_odd(state: Path) -> None:
+    with os.scandir(state) as entries:
+        odd = [e.path for e in entries if e.name.startswith(TEMPORARY) or not e.is_file(follow_symlinks=False)]
+    for path in odd:
+        _remove_tree(Path(path))
 
 
 def build_base_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -130,8 +149,8 @@ def _sync(path: str, flags: int) -> None:
 
 
 def _remove_tree(path: Path) -> None:
-    """Remove a folder, also one whose inner folders a command closed to us; never follows a link."""
-    if path.is_symlink():
+    """Remove a folder, also one whose inner folders a command closed to us, or a file; never follows a link."""
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
     shutil.rmtree(path, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +249,41 @@ def test_a_restarted_agent_is_another_incarnation_and_answers_for_the_old_one_s_
     assert agent.incarnation == "pod-1/2"
     assert [name[21:29] for name in left] == ["accepted", "finished"]
     assert now[: len(left)] == left
+
+
+@pytest.mark.parametrize("name", ["incarnation", "heartbeat.json", ".tmp-3-incarnation"])
+@pytest.mark.parametrize("plant", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_a_command_left_in_the_state_folder_does_not_stop_the_next_life(
+    tmp_path: Path, name: str, plant: Callable[[Path], None]
+) -> None:
+    """A command runs as its agent does, and a workspace outlives its pod: else one command ends a replica for good."""
+    with AgentProcess(tmp_path, {"WATCHBILL_POD_UID": "pod-1"}) as agent:
+        assert agent.process is not None
+        kill_hard(agent.process.pid)
+        agent.process.wait(10)
+        planted = agent.workspace / "state" / name
+        planted.unlink(missing_ok=True)
+        plant(planted)
+
+        agent.start()
+
+        assert agent.run("t", {"args": ["true"]}).outcome == "Succeeded"
+        assert agent.heartbeat()["incarnation"] == agent.incarnation
+        assert planted.is_file() or not planted.exists()
+
+
+@pytest.mark.parametrize("count", ["9" * 12, "-7", "9" * 5000, "", "\0"])
+def test_a_count_of_lives_that_cannot_be_one_is_replaced(tmp_path: Path, count: str) -> None:
+    """Numbers that the operator refuses would keep the replica from registering for good."""
+    with AgentProcess(tmp_path, {"WATCHBILL_POD_UID": "pod-1"}) as agent:
+        assert agent.process is not None
+        kill_hard(agent.process.pid)
+        agent.process.wait(10)
+        (agent.workspace / "state" / "incarnation").write_text(count)
+
+        agent.start()
+
+        assert agent.run("t", {"args": ["true"]}).outcome == "Succeeded"
 
 
 def test_orders_that_a_former_life_left_unread_are_not_followed(agent: AgentProcess) -> None:
