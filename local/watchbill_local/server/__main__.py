@@ -26,19 +26,14 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from watchbill_local.server.api import Api
-from watchbill_local.server.auth import (
-    LOOPBACK_NAMES,
-    Fence,
-    load_certificate,
-    load_token,
-    write_kubeconfig,
-    write_private,
-)
+from watchbill_local.server.auth import Fence, load_certificate, load_token, write_kubeconfig, write_private
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.journal import DamagedJournalError
 
 log = logging.getLogger("watchbill_local.server")
 
+#: A loopback address: whoever holds the token runs programs here, so the server stays on this machine.
+HOST = "127.0.0.1"
 #: Seconds that open requests have to end when the server stops.
 STOP_SECONDS = 0.5
 
@@ -59,7 +54,6 @@ class Settings:
 
     data: str  #: directory of its state, made if absent
     kubeconfig: str  #: where the kubeconfig is written
-    host: str  #: a loopback address
     port: int  #: 0 takes the port of the last run where it is free, else any
 
     def path(self, name: str) -> str:
@@ -86,7 +80,6 @@ def parse_arguments(arguments: list[str]) -> Settings:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--data", required=True, metavar="DIR", help="keep objects and token here")
     parser.add_argument("--kubeconfig", required=True, metavar="FILE", help="write the kubeconfig here when ready")
-    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port; 0, the default: that of the last run, or a free one")
     settings = Settings(**vars(parser.parse_args(arguments)))
     if not 0 <= settings.port <= 65535:
@@ -99,9 +92,6 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if settings.host not in LOOPBACK_NAMES:
-        why = "is not a loopback address; this server runs programs, so it stays on this machine"
-        raise CannotServeError(f"{settings.host} {why}")
     async with contextlib.AsyncExitStack() as stack:
         try:
             stack.callback(os.close, _take_directory(settings))
@@ -117,16 +107,13 @@ async def run(settings: Settings) -> None:
             raise CannotServeError(f"{settings.path('serving.pem')} {why}") from error
         except OSError as error:
             raise CannotServeError(f"cannot use the data directory {settings.data}: {error.strerror}") from error
-        api = Api(cluster, Fence(token))
-        stack.push_async_callback(api.close)
-        runner = web.ServerRunner(
-            web.Server(api.handle, handler_cancellation=True, access_log=None), shutdown_timeout=STOP_SECONDS
-        )
+        server = web.Server(Api(cluster, Fence(token)).handle, handler_cancellation=True, access_log=None)
+        runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         stack.callback(cluster.end_watches)
         port = await _listen(runner, settings, context)
-        url = f"https://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}"
+        url = f"https://{HOST}:{port}"
         try:
             write_private(settings.path("port"), f"{port}\n")
             write_kubeconfig(settings.kubeconfig, url=url, token=token, authority=authority)
@@ -161,12 +148,12 @@ async def _listen(runner: web.ServerRunner, settings: Settings, context: ssl.SSL
     """Listen on the port asked for, or on that of the last run, or on a free one; return it."""
     for port in (settings.port,) if settings.port else (_load_port(settings), 0):
         try:
-            await web.TCPSite(runner, settings.host, port, backlog=1024, ssl_context=context).start()
+            await web.TCPSite(runner, HOST, port, backlog=1024, ssl_context=context).start()
         except OSError as error:
             if port and not settings.port:
                 continue  # the port of the last run is taken; any other will do
             why = f"{os.strerror(error.errno or 0)}; free the port or name another by --port"
-            raise CannotServeError(f"cannot listen on {settings.host}:{port}: {why}") from error
+            raise CannotServeError(f"cannot listen on {HOST}:{port}: {why}") from error
         return int(runner.addresses[0][1])
     raise AssertionError("the last port tried either serves or raises")
 

@@ -10,32 +10,22 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections.abc import Mapping
 
 from aiohttp import web
 
+from watchbill_local.server import exchange
 from watchbill_local.server.admission import Write
 from watchbill_local.server.auth import FREE_PATHS, Fence
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.errors import ApiError, build_details, method_not_allowed
-from watchbill_local.server.exchange import (
-    HEADERS,
-    Call,
-    Target,
-    answer,
-    answer_error,
-    answer_success,
-    parse_accept,
-    parse_target,
-    patch_object,
-    read_body,
-)
+from watchbill_local.server.exchange import Call, Target, answer, read_body
 from watchbill_local.server.objects import parse_delete_options
 from watchbill_local.server.registry import PODS
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Entry
-from watchbill_local.server.subresources import Subresources
-from watchbill_local.server.views import View, parse_selection, select, show_object
+from watchbill_local.server.subresources import HANDLERS
+from watchbill_local.server.views import Selection, View, parse_selection, select, show_object
 from watchbill_local.server.watch import Watch, is_true, parse_watch
 
 log = logging.getLogger(__name__)
@@ -49,14 +39,13 @@ class Api:
     def __init__(self, cluster: Cluster, fence: Fence) -> None:
         self._cluster = cluster
         self._fence = fence
-        self._subresources = Subresources(cluster)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         try:
             return await self._route(request)
         except ApiError as refusal:
-            return answer_error(refusal)
+            return exchange.answer_error(refusal)
         except ConnectionError:
             raise  # the client has gone; there is nobody to answer
         except OSError as error:
@@ -64,17 +53,13 @@ class Api:
         except Exception as error:  # noqa: BLE001 - a defect met by one request must not end the server
             return _fail(request, f"Internal error occurred: {error!r}")
 
-    async def close(self) -> None:
-        """Close what was opened for requests."""
-        await self._subresources.close()
-
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         refusal = self._fence.decide_refusal(request.path, request.headers)
         if refusal is not None:
             raise refusal
         if request.path in FREE_PATHS:
             return web.Response(text="ok")
-        target, accept = parse_target(request.path), request.headers.get("Accept", "")
+        target, accept = exchange.parse_target(request.path), request.headers.get("Accept", "")
         if target is None:
             document = self._cluster.discovery.find(request.path, accept)
             if document is None:
@@ -83,63 +68,61 @@ class Api:
         resource = self._cluster.registry.find(target.group, target.version, target.plural)
         if resource is None:
             return web.Response(status=404, text="404 page not found\n")
-        if not is_served(resource, target):
-            raise ApiError(404, "NotFound", _NO_SUCH_PATH)
-        view = View(resource, parse_accept(accept), request.query.get("includeObject", "Metadata"))
-        call = Call(request, target, view, parse_write(resource, target, request.query))
-        handler = self._subresources.find(call)
-        return await (handler(call) if handler else self._serve(call))
+        write = parse_write(resource, target, request.query)
+        view = View(resource, exchange.parse_accept(accept), request.query.get("includeObject", "Metadata"))
+        if target.subresource not in ("", "status"):
+            handler = HANDLERS.get((request.method, target.subresource))
+            if handler is None:
+                raise method_not_allowed(resource, write.name)
+            return await handler(self._cluster, Call(request, view, write))
+        return await self._serve(Call(request, view, write))
 
     async def _serve(self, call: Call) -> web.StreamResponse:
         """Answer a request on a resource, an object or its status. Raises ApiError for a refusal."""
-        request, target, objects = call.request, call.target, self._cluster.objects
-        has_place = target.namespace is not None or not call.resource.namespaced
-        match request.method, "object" if target.name else "collection":
-            case "GET", _ if is_true(request.query.get("watch")):
+        request, write, objects = call.request, call.write, self._cluster.objects
+        has_place = bool(write.namespace) or not write.resource.namespaced
+        match request.method, "object" if write.name else "collection":
+            case "GET", "collection" if is_true(request.query.get("watch")):
                 return await self._watch(call)
             case "GET", "collection":
-                selection = parse_selection(call.resource, target.namespace, request.query)
-                page = self._cluster.lists.page(selection, request.query)
-                return answer(call.view.render_list(*page, time.time()), 200, call.write.warnings)
+                page = self._cluster.lists.page(_select(call), request.query)
+                return answer(call.view.render_list(*page, time.time()), 200, write.warnings)
             case "GET", _:
-                return _show(call, objects.get(call.write))
+                return _show(call, objects.get(write))
             case "POST", "collection" if has_place:
-                return _show(call, objects.create(call.write, await read_body(request)), 201)
+                return _show(call, objects.create(write, await read_body(request)), 201)
             case "PUT", "object":
-                return _show(call, objects.update(call.write, await read_body(request), needs_version=True))
+                return _show(call, objects.update(write, await read_body(request), needs_version=True))
             case "PATCH", "object":
-                patched = await patch_object(call, lambda: show_object(call.resource, objects.get(call.write)))
-                return _show(call, objects.update(call.write, patched))
-            case "DELETE", "object" if not target.subresource:
+                present = lambda: show_object(write.resource, objects.get(write))  # noqa: E731
+                return _show(call, objects.update(write, await exchange.patch_object(call, present)))
+            case "DELETE", "object" if not write.subresource:
                 return await self._delete(call)
-            case "DELETE", "collection" if "deletecollection" in call.resource.verbs:
+            case "DELETE", "collection" if "deletecollection" in write.resource.verbs:
                 return await self._delete_collection(call)
-        raise method_not_allowed(call.resource, call.write.name)
+        raise method_not_allowed(write.resource, write.name)
 
     async def _delete(self, call: Call) -> web.Response:
         options = parse_delete_options(await read_body(call.request), call.request.query)
         entry, is_gone = self._cluster.objects.delete(call.write, options)
-        if is_gone and call.resource.key != PODS:
-            details = build_details(call.resource, call.write.name)
-            return answer_success(details={**details, "uid": entry.obj["metadata"]["uid"]})
-        return answer(View(call.resource).render(entry, time.time()))
+        resource = call.write.resource
+        if is_gone and resource.key != PODS:
+            details = build_details(resource, call.write.name)
+            return exchange.answer_success(details={**details, "uid": entry.obj["metadata"]["uid"]})
+        return answer(View(resource).render(entry, time.time()))
 
     async def _delete_collection(self, call: Call) -> web.Response:
-        query = call.request.query
-        options = parse_delete_options(await read_body(call.request), query)
-        entries = select(self._cluster.store, parse_selection(call.resource, call.target.namespace, query))
-        for entry in entries:
-            metadata = entry.obj["metadata"]
-            write = Write(call.resource, metadata.get("namespace", ""), metadata["name"])
-            self._cluster.objects.delete(write, options)
-        metadata = {"resourceVersion": str(self._cluster.store.version)}
-        return answer(View(call.resource).render_list(entries, metadata, time.time()))
+        resource, store = call.write.resource, self._cluster.store
+        options = parse_delete_options(await read_body(call.request), call.request.query)
+        entries = select(store, _select(call))
+        for metadata in [entry.obj["metadata"] for entry in entries]:
+            self._cluster.objects.delete(Write(resource, metadata.get("namespace", ""), metadata["name"]), options)
+        return answer(View(resource).render_list(entries, {"resourceVersion": str(store.version)}, time.time()))
 
     async def _watch(self, call: Call) -> web.StreamResponse:
-        query, store = call.request.query, self._cluster.store
-        selection = parse_selection(call.resource, call.target.namespace, query, call.target.name)
-        watch = Watch(store, selection, call.view, parse_watch(query, store.version))
-        response = web.StreamResponse(headers=HEADERS)
+        store = self._cluster.store
+        watch = Watch(store, _select(call), call.view, parse_watch(call.request.query, store.version))
+        response = web.StreamResponse(headers=exchange.HEADERS)
         response.enable_chunked_encoding()
         await response.prepare(call.request)
         self._cluster.watches.add(watch)
@@ -151,32 +134,25 @@ class Api:
         return response
 
 
-def is_served(resource: Resource, target: Target) -> bool:
-    """Whether the path fits the scope of the resource, and its subresource is one of its own."""
+def parse_write(resource: Resource, target: Target, query: Mapping[str, str]) -> Write:
+    """Return what a request says about its write. Raises a 404 where the path does not fit the resource."""
     is_misplaced = target.namespace is not None and not resource.namespaced
     is_homeless = target.name is not None and target.namespace is None and resource.namespaced
-    return not is_misplaced and not is_homeless and target.subresource in ("", *resource.subresources)
-
-
-def parse_write(resource: Resource, target: Target, query: Any) -> Write:
-    """Return what a request says about its write. Raises a 422."""
-    dry_run = [value for value in query.getall("dryRun", []) if value]
-    validation = query.get("fieldValidation") or "Warn"
-    for parameter, values, known in (
-        ("dryRun", dry_run, ("All",)),
-        ("fieldValidation", [validation], ("Strict", "Warn", "Ignore")),
-    ):
-        if not set(values) <= set(known):
-            raise ApiError(422, "Invalid", f'{parameter}: Unsupported value: "{values[0]}"')
+    if is_misplaced or is_homeless or target.subresource not in ("", *resource.subresources):
+        raise ApiError(404, "NotFound", _NO_SUCH_PATH)
     return Write(
         resource,
-        namespace=target.namespace or "",
-        name=target.name or "",
-        subresource=target.subresource,
-        dry_run=bool(dry_run),
-        field_validation=validation,
+        target.namespace or "",
+        target.name or "",
+        target.subresource,
+        dry_run=bool(query.get("dryRun")),
+        field_validation=query.get("fieldValidation") or "Warn",
         warnings=[resource.warning] if resource.warning else [],
     )
+
+
+def _select(call: Call) -> Selection:
+    return parse_selection(call.write.resource, call.write.namespace or None, call.request.query)
 
 
 def _show(call: Call, entry: Entry, status: int = 200) -> web.Response:
@@ -187,4 +163,4 @@ def _show(call: Call, entry: Entry, status: int = 200) -> web.Response:
 def _fail(request: web.BaseRequest, message: str) -> web.Response:
     """Log the exception at hand, and return the Status of a failure that is not the client's."""
     log.exception("%s %s", request.method, request.path)
-    return answer_error(ApiError(500, "InternalError", message))
+    return exchange.answer_error(ApiError(500, "InternalError", message))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hmac
+import json
 import os
 import secrets
 import ssl
@@ -23,6 +24,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 from watchbill_local.server.errors import ApiError
+from watchbill_local.server.values import Obj
 
 #: Paths that tell a prober whether the server lives; they say nothing else and need no token.
 FREE_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
@@ -32,26 +34,7 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 #: A certificate lives as long as anybody will keep a data directory; clocks of clients in containers may be behind.
 LIFETIME, BACKDATED = timedelta(days=3650), timedelta(days=1)
 
-KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-current-context: watchbill-local
-clusters:
-- name: watchbill-local
-  cluster:
-    server: {url}
-    certificate-authority-data: {authority}
-contexts:
-- name: watchbill-local
-  context:
-    cluster: watchbill-local
-    user: watchbill-local
-    namespace: default
-users:
-- name: watchbill-local
-  user:
-    token: {token}
-"""
+NAME = "watchbill-local"  #: of the cluster in kubeconfigs and certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +87,7 @@ def build_certificate(now: datetime) -> str:
 
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "watchbill-local")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
     names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1"))]
     certificate = (
         x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=public)
@@ -125,8 +108,13 @@ def build_certificate(now: datetime) -> str:
 
 def write_kubeconfig(path: str, *, url: str, token: str, authority: str) -> None:
     """Write the kubeconfig of a running server, atomically and with mode 0600. Raises OSError."""
-    encoded = base64.b64encode(authority.encode()).decode()
-    write_private(path, KUBECONFIG.format(url=url, token=token, authority=encoded))
+    cluster = {"server": url, "certificate-authority-data": base64.b64encode(authority.encode()).decode()}
+    context = {"cluster": NAME, "user": NAME, "namespace": "default"}
+    config: Obj = {"apiVersion": "v1", "kind": "Config", "current-context": NAME}
+    config["clusters"] = [{"name": NAME, "cluster": cluster}]
+    config["contexts"] = [{"name": NAME, "context": context}]
+    config["users"] = [{"name": NAME, "user": {"token": token}}]
+    write_private(path, json.dumps(config, indent=2) + "\n")
 
 
 def write_private(path: str, text: str) -> None:

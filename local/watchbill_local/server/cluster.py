@@ -76,13 +76,12 @@ class Cluster:
             log.exception("the definition %s cannot be served; its kind stays as it was", name)
             return
         self.registry.install(name, resources)
-        for resource in resources:
-            if resource.is_storage_version:
-                self.store.reform(resource.key, functools.partial(_bring_up_to, resource))
+        for key in {resource.key for resource in resources}:
+            self.store.reform(key, functools.partial(_fill_defaults, resources))
 
 
-def _bring_up_to(resource: Resource, obj: Obj) -> None:
-    """Give an object that was stored earlier the version and the defaults that its kind has now."""
-    obj["apiVersion"] = resource.api_version
-    if resource.schema is not None:
-        resource.schema.fill_defaults(obj)
+def _fill_defaults(resources: list[Resource], obj: Obj) -> None:
+    """Give an object that was stored earlier the defaults that its kind has now."""
+    for resource in resources:
+        if resource.schema is not None and resource.api_version == obj["apiVersion"]:
+            resource.schema.fill_defaults(obj)

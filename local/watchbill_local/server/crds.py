@@ -7,7 +7,6 @@ stores the CRD and swaps the resources in.
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import Any
 
@@ -108,8 +107,6 @@ def _build_cell(found: Any, kind: str, now: float) -> Any:
 def _build_resource(definition: Obj, version: Obj) -> Resource:
     spec, names = definition["spec"], definition["spec"]["names"]
     group, subresources = spec["group"], version.get("subresources") or {}
-    stored = next((each["name"] for each in spec["versions"] if each.get("storage")), version["name"])
-    is_stored = version["name"] == stored
     printed, raw = version.get("additionalPrinterColumns") or [], subresources.get("scale")
     paths: list[Any] = [(raw or {}).get(f"{name}Path") for name in ("specReplicas", "statusReplicas", "labelSelector")]
     scale = Scale(*paths) if raw is not None else None
@@ -131,17 +128,9 @@ def _build_resource(definition: Obj, version: Obj) -> Resource:
         has_generation=True,
         crd=definition["metadata"]["name"],
         schema=Schema(dig(version, "schema", "openAPIV3Schema")),
-        from_storage=None if is_stored else functools.partial(_convert, f"{group}/{version['name']}"),
-        to_storage=None if is_stored else functools.partial(_convert, f"{group}/{stored}"),
-        is_storage_version=is_stored,
         scale=scale,
         warning=warning if version.get("deprecated") else None,
     )
-
-
-def _convert(api_version: str, value: Obj) -> Obj:
-    """Return what conversion strategy None makes of an object: the same under another version."""
-    return {**value, "apiVersion": api_version}
 
 
 def _check_names(value: Obj, spec: Obj) -> list[Cause]:

@@ -17,7 +17,6 @@ from aiohttp import web
 from watchbill_local.server.admission import Write
 from watchbill_local.server.errors import ApiError, bad_request, unsupported_media_type
 from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
-from watchbill_local.server.resource import Resource
 from watchbill_local.server.values import Obj
 from watchbill_local.server.views import View
 
@@ -53,14 +52,8 @@ class Call:
     """One request on a resource, taken apart."""
 
     request: web.BaseRequest
-    target: Target
     view: View
-    write: Write
-
-    @property
-    def resource(self) -> Resource:
-        """What the request is about."""
-        return self.write.resource
+    write: Write  #: what the path names; without namespace or name: all of them
 
 
 def parse_target(path: str) -> Target | None:
@@ -123,7 +116,7 @@ async def read_body(request: web.BaseRequest) -> Any:
 async def patch_object(call: Call, present: Callable[[], Obj]) -> Obj:
     """Return what the body of a PATCH makes of the object `present()`, as a copy. Raises 400, 413, 415 or 422."""
     kind = content_type_of(call.request)
-    allowed = [each for each in _PATCHES if each != _STRATEGIC_PATCH or call.resource.crd is None]
+    allowed = [each for each in _PATCHES if each != _STRATEGIC_PATCH or call.write.resource.crd is None]
     if kind not in allowed:
         text = "the body of the request was in an unknown format - accepted media types include:"
         raise unsupported_media_type(f"{text} {', '.join(allowed)}")

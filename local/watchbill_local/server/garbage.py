@@ -126,7 +126,7 @@ class Collector:
             self._objects.drop_finalizer(ident, CRD_FINALIZER)
 
     def _delete(self, ident: Ident) -> None:
-        entry, resource = self._store.get(ident), self._objects.registry.stored(ident.key)
+        entry, resource = self._store.get(ident), self._objects.registry.kind(ident.key)
         if entry and resource and not entry.obj["metadata"].get("deletionTimestamp"):
             self._objects.delete(Write(resource, ident.namespace, ident.name), DeleteOptions())
 

@@ -22,11 +22,12 @@ from watchbill_local.server import admission
 from watchbill_local.server.admission import Write
 from watchbill_local.server.crds import CRD_FINALIZER
 from watchbill_local.server.errors import already_exists, bad_request, forbidden, invalid, not_found, required
-from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Registry
+from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, Registry
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Entry, Ident, Store
 from watchbill_local.server.times import now_iso
 from watchbill_local.server.values import Obj, copy_value, dig
+from watchbill_local.server.views import show_object
 
 KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
@@ -98,9 +99,6 @@ class Objects:
         admission.admit(write, obj, None, now)
         if self.store.get(write.ident):
             raise already_exists(resource, write.name)
-        if resource.key == PODS:
-            self._check_service_account(write, obj)
-        obj = resource.to_storage(obj) if resource.to_storage else obj
         return Entry(obj, self.store.version) if write.dry_run else self.store.put(write.ident, obj)
 
     def update(self, write: Write, new: Any, *, needs_version: bool = False) -> Entry:
@@ -109,7 +107,7 @@ class Objects:
         `needs_version`: a PUT must say which state it replaces, where the kind asks for it.
         """
         entry, resource = self.get(write), write.resource
-        old = resource.from_storage(entry.obj) if resource.from_storage else entry.obj
+        old = show_object(resource, entry)
         wanted = admission.check_type(resource, new)
         admission.check_update(write, old, wanted, needs_version=needs_version)
         wanted = admission.combine(write, old, wanted)
@@ -119,7 +117,6 @@ class Objects:
         is_wish = resource.has_generation and write.subresource != "status"
         if is_wish and admission.raises_generation(resource, old, wanted):
             wanted["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        wanted = resource.to_storage(wanted) if resource.to_storage else wanted
         return Entry(wanted, entry.version) if write.dry_run else self.settle(write.ident, wanted)
 
     def settle(self, ident: Ident, obj: Obj) -> Entry:
@@ -222,9 +219,3 @@ class Objects:
             if not self.store.get(Ident(write.resource.key, write.namespace, base[:_LONGEST_BASE] + suffix)):
                 metadata["name"] = base[:_LONGEST_BASE] + suffix
         return str(metadata["name"])
-
-    def _check_service_account(self, write: Write, pod: Obj) -> None:
-        account = dig(pod, "spec", "serviceAccountName")
-        if account and not self.store.get(Ident(SERVICE_ACCOUNTS, write.namespace, account)):
-            why = f'error looking up service account {write.namespace}/{account}: serviceaccount "{account}" not found'
-            raise forbidden(write.resource, write.name, why)

@@ -1,7 +1,7 @@
 """Which resources are served at this moment.
 
-Owns the table from (group, version, plural) to Resource, and from the place where objects are stored to the Resource
-of their storage version. Built-in kinds are there from the start; a CustomResourceDefinition brings its own and takes
+Owns the table from (group, version, plural) to Resource, and from the place where objects are stored to a Resource of
+their kind. Built-in kinds are there from the start; a CustomResourceDefinition brings its own and takes
 them along when it goes. What a definition means is in crds.py.
 
 Invariant: `revision` changes with every change of the table, so whoever derives something from it (discovery) knows
@@ -33,13 +33,13 @@ class Registry:
         """Return the resource that a path names."""
         return self._served.get((group, version, plural))
 
-    def stored(self, key: tuple[str, str]) -> Resource | None:
-        """Return the resource in whose version the objects at `key` are stored."""
-        return self._stored.get(key)
+    def kind(self, key: tuple[str, str]) -> Resource | None:
+        """Return a resource, of whatever version, of the objects stored at `key`."""
+        return self._kinds.get(key)
 
     def builtin(self, key: tuple[str, str]) -> Resource:
         """Return a resource that is always there."""
-        return self._stored[key]
+        return self._kinds[key]
 
     def served(self) -> list[Resource]:
         """Return all resources."""
@@ -51,5 +51,5 @@ class Registry:
 
     def _serve(self, resources: list[Resource]) -> None:
         self._served = {(each.group, each.version, each.plural): each for each in resources}
-        self._stored = {each.key: each for each in sorted(resources, key=lambda each: each.is_storage_version)}
+        self._kinds = {each.key: each for each in resources}
         self.revision += 1

@@ -24,8 +24,6 @@ Fill = Callable[[Obj, Obj | None, str], None]
 Check = Callable[[Obj, Obj | None], list[Cause]]
 #: (object, now in seconds since the epoch) -> the cells of its row, one for each column.
 Row = Callable[[Obj, float], list[Any]]
-#: (object) -> the same object in another version, new where it differs.
-Convert = Callable[[Obj], Obj]
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,6 @@ class Resource(Named):
     name_rule: NameRule = "subdomain"
     crd: str | None = None  #: name of the CustomResourceDefinition that it comes from; those have no strategic patch
     schema: Schema | None = None
-    from_storage: Convert | None = None  #: stored form -> this version
-    to_storage: Convert | None = None  #: this version -> stored form
-    is_storage_version: bool = True
     scale: Scale | None = None
     warning: str | None = None  #: sent with each answer, for deprecated versions
 

@@ -38,13 +38,11 @@ class Selection:
     namespace: str | None = None
     labels: LabelPredicate | None = None
     fields: FieldPredicate | None = None
-    name: str | None = None
 
     def is_selected(self, ident: Ident, entry: Entry) -> bool:
         """Whether an object belongs to it."""
         return (
             self.namespace in (None, ident.namespace)
-            and self.name in (None, ident.name)
             and (self.labels is None or self.labels(entry.obj["metadata"].get("labels")))
             and (self.fields is None or self.fields(show_object(self.resource, entry)))
         )
@@ -105,21 +103,22 @@ class View:
 
 def render_raw(resource: Resource, entry: Entry) -> bytes:
     """Return an object's JSON in the version of `resource`."""
-    return entry.raw if resource.from_storage is None else orjson.dumps(resource.from_storage(entry.obj))
+    obj = show_object(resource, entry)
+    return entry.raw if obj is entry.obj else orjson.dumps(obj)
 
 
 def show_object(resource: Resource, entry: Entry) -> Obj:
-    """Return an object in the version of `resource`; not to be changed."""
-    return entry.obj if resource.from_storage is None else resource.from_storage(entry.obj)
+    """Return an object in the version of `resource`, by the conversion strategy None; not to be changed."""
+    if entry.obj["apiVersion"] == resource.api_version:
+        return entry.obj
+    return {**entry.obj, "apiVersion": resource.api_version}
 
 
-def parse_selection(
-    resource: Resource, namespace: str | None, query: Mapping[str, str], name: str | None = None
-) -> Selection:
+def parse_selection(resource: Resource, namespace: str | None, query: Mapping[str, str]) -> Selection:
     """Return what the selectors of a query select. Raises a 400 for malformed ones."""
     labels = parse_label_selector(query.get("labelSelector"))
     fields = parse_field_selector(query.get("fieldSelector"), resource)
-    return Selection(resource, namespace, labels, fields, name)
+    return Selection(resource, namespace, labels, fields)
 
 
 def select(store: Store, selection: Selection) -> list[Entry]:
