@@ -222,7 +222,8 @@ def _fill_defaults(value: Obj, defaults: Obj) -> None:
         if isinstance(default, list) and isinstance(default[0], dict):
             for item in value.get(key) or []:
                 _fill_defaults(item, default[0])
-        elif value.get(key) is None:
-            value[key] = copy_value(default)
-        elif isinstance(default, dict):
+            continue
+        if value.get(key) is None:
+            value[key] = {} if isinstance(default, dict) else copy_value(default)
+        if isinstance(default, dict):
             _fill_defaults(value[key], default)

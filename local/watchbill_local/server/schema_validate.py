@@ -2,8 +2,8 @@
 
 Owns the rules of OpenAPI v3 as Kubernetes applies them to custom resources, with upstream's messages. A schema is
 compiled once into nested functions, since every write is checked. Keywords and formats are the table keywords.json.
-Pure: a validator only reads the value and adds to the list of causes that it is given. anyOf, oneOf, allOf and not are
-taken and not looked at; an unknown format says nothing about a value, as upstream has it.
+Pure: a validator only reads the value and adds to the list of causes that it is given. An
+unknown format says nothing about a value, as upstream has it.
 
 Ratcheting: what is wrong in a part that an update leaves as it was is not told, so that objects stored under a milder
 schema can still be changed elsewhere. A part has an old value where it can be correlated: members by name, items of
@@ -39,8 +39,12 @@ _FORMATS_OF_TYPES = {"integer": "int64", "number": "double"}
 _INTEGER_BITS = {"int32": 31, "int64": 63}
 #: (limit, types of the values that it is for, whether a value or size breaks it, what it demands).
 _Limit = tuple[Any, list[str], Callable[[Any, Any], bool], str]
-
-
+_COMBINATIONS: dict[str, tuple[Callable[[int, int], bool], str]] = {
+    "anyOf": (lambda good, total: good > 0, "must validate at least one schema (anyOf)"),
+    "oneOf": (lambda good, total: good == 1, "must validate one and only one schema (oneOf). Found {found}"),
+    "allOf": (lambda good, total: good == total, "must validate all the schemas (allOf){none}"),
+    "not": (lambda good, total: good == 0, "must not validate the schema (not)"),
+}
 _FORMATS: dict[str, Callable[[str], Any]] = {
     name: re.compile(form).fullmatch for name, form in _TABLE["formats"].items()
 }
@@ -72,12 +76,15 @@ def compile_validator(schema: Obj) -> Validator:
     """Return the validator of a schema. Raises re.error or TypeError for one that makes no sense."""
     limits, descend = _find_limits(schema), _compile_below(schema)
     checks = [each for each in (_compile_type(schema), _compile_format(schema), _compile_enum(schema)) if each]
+    combine = _compile_combinations(schema) if schema.keys() & _COMBINATIONS.keys() else None
 
     def validate(value: Any, old: Any, path: str, causes: list[Cause]) -> None:
         start = len(causes)
         causes += [cause for check in checks if (cause := check(value, path))]
         if limits:
             causes += _check_limits(value, path, limits)
+        if combine:
+            causes += combine(value, path)
         if isinstance(value, (dict, list)):
             descend(value, old, path, causes)
         if len(causes) > start and old is not MISSING and value == old:
@@ -196,6 +203,33 @@ def _compile_below(schema: Obj) -> Validator:
             causes += _find_equal_items(value, schema, path)
 
     return descend
+
+
+def _compile_combinations(schema: Obj) -> Callable[[Any, str], list[Cause]]:
+    """Return the check of anyOf, oneOf, allOf and not; it tells too what is wrong with the nearest alternative.
+
+    Upstream tells the path in the text alone.
+    """
+    present = {name: schema[name] for name in _COMBINATIONS if schema.get(name)}
+    parts = {
+        name: [compile_validator(each) for each in ([raw] if name == "not" else raw)] for name, raw in present.items()
+    }
+
+    def check(value: Any, path: str) -> list[Cause]:
+        told = []
+        for name, validators in parts.items():
+            results: list[list[Cause]] = [[] for _ in validators]
+            for validate, causes in zip(validators, results, strict=True):
+                validate(value, MISSING, path, causes)
+            good, (is_enough, words) = results.count([]), _COMBINATIONS[name]
+            if not is_enough(good, len(results)):
+                none, found = ("", f"{good} valid alternatives") if good else (". None validated", "none valid")
+                nearest: list[Cause] = min(results, key=len)
+                told.append(invalid_value("", "", f'"{path}" {words.format(none=none, found=found)}'))
+                told += [cause for each in results for cause in each] if name == "allOf" else nearest
+        return told
+
+    return check
 
 
 def _identify(value: Any, schema: Obj | None = None) -> str:

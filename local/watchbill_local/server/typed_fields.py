@@ -47,7 +47,7 @@ def _decode(named: Named, value: Any, shape: Any, path: str) -> None:
 
 
 def _decode_members(named: Named, value: Obj, shape: Obj, path: str) -> None:
-    for key in list(value) if "*" in shape else shape.keys() & value.keys():
+    for key in list(value) if "*" in shape else [key for key in shape if key in value]:
         member = shape[key] if key in shape else shape["*"]
         if value[key] is not None:
             _decode(named, value[key], member, f"{path}.{key}" if path else key)

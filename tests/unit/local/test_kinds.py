@@ -72,6 +72,11 @@ def test_a_new_pod_is_completed_as_upstream_does() -> None:
     assert value["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
 
 
+def test_a_pod_without_a_spec_gets_no_containers() -> None:
+    """Defaults of containers are for those that are there."""
+    assert "containers" not in filled("pods", {})["spec"]
+
+
 @pytest.mark.parametrize(
     ("resources", "qos"),
     [

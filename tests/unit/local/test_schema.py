@@ -205,6 +205,29 @@ def test_a_list_without_duplicates_names_the_second_of_two(listed: Obj, field: s
     assert find_causes({"type": "array", **listed}, items) == [Cause("FieldValueDuplicate", field, message)]
 
 
+@pytest.mark.parametrize(
+    ("combination", "value", "words"),
+    [
+        ({"anyOf": [{"minimum": 5}, {"maximum": 1}]}, 3, '"spec.x" must validate at least one schema (anyOf)'),
+        (
+            {"oneOf": [{"minimum": 5}, {"maximum": 1}]},
+            3,
+            '"spec.x" must validate one and only one schema (oneOf). Found none valid',
+        ),
+        (
+            {"oneOf": [{"minimum": 1}, {"maximum": 5}]},
+            3,
+            '"spec.x" must validate one and only one schema (oneOf). Found 2 valid alternatives',
+        ),
+        ({"not": {"minimum": 1}}, 3, '"spec.x" must not validate the schema (not)'),
+        ({"allOf": [{"maximum": 1}]}, 3, '"spec.x" must validate all the schemas (allOf). None validated'),
+    ],
+)
+def test_a_failing_combination_is_told_in_upstreams_words(combination: Obj, value: Any, words: str) -> None:
+    """The path stands in the text, not in the field."""
+    assert Cause(TEXT, "<nil>", f'Invalid value: "": {words}') in find_causes({"type": "integer", **combination}, value)
+
+
 def test_unknown_members_are_removed_and_named() -> None:
     """The paths are those of `unknown field "..."`; maps, kept parts and type metadata stay."""
     schema = build_schema(
