@@ -25,6 +25,7 @@ from watchbill_local.node import syscalls
 from watchbill_local.node.launch import Identity, Launch, Level
 from watchbill_local.node.rootfs import enter_root
 
+NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 MESSAGE_BYTES = 200_000  #: largest packet on the socket; a longer exec command is refused by the node
 LAST_CAPABILITY = 40
 IGNORED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
@@ -33,9 +34,10 @@ Streams = tuple[int, int]  #: descriptors of stdout and stderr
 
 
 def run_init(launch: Launch, control: socket.socket, streams: Streams) -> NoReturn:
-    """Be the container's first process until all of it has ended."""
+    """Be the container's first process until all of it has ended. Leaves only by ending this process."""
     init = _Init(launch, control)
     try:
+        _enter_namespaces(launch)
         init.prepare()
         main = init.start(list(launch.argv), streams)
     except (OSError, ValueError) as error:
@@ -43,9 +45,32 @@ def run_init(launch: Launch, control: socket.socket, streams: Streams) -> NoRetu
         os._exit(1)
     for stream in streams:
         os.close(stream)
-    init.send({"started": main})
-    init.serve(main)
-    os._exit(0)
+    try:
+        init.send({"started": main})
+        init.serve(main)
+    finally:
+        os._exit(0)
+
+
+def _enter_namespaces(launch: Launch) -> None:
+    """Leave the host's namespaces as the level asks; a pid namespace begins with a second fork, whose parent ends."""
+    os.setsid()
+    if launch.level is Level.PROCESSES:
+        return
+    user, group = os.getuid(), os.getgid()
+    alone = launch.level is Level.USER_NAMESPACES
+    syscalls.unshare(NAMESPACES | (syscalls.CLONE_NEWUSER if alone else 0))
+    if alone and launch.identity:
+        _write_own("setgroups", "deny")
+        _write_own("uid_map", f"{launch.identity.uid} {user} 1")
+        _write_own("gid_map", f"{launch.identity.gid} {group} 1")
+    if os.fork():
+        os._exit(0)
+
+
+def _write_own(name: str, text: str) -> None:
+    with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+        file.write(text)
 
 
 class Bell:

@@ -79,6 +79,8 @@ class ContainerWorker:
         try:
             await process.started
             self.is_running.set()
+            state.started = "startupProbe" not in state.spec
+            state.ready = state.started and "readinessProbe" not in state.spec
             self._show({"running": {"startedAt": started_at}})
             self._pod.tell_event("Started", f"Started container {state.name}")
             code = await self._until_end(process, launch)
@@ -132,11 +134,16 @@ class ContainerWorker:
 
     def _set_ready(self, ready: bool) -> None:
         self.state.started, self.state.ready = True, ready
-        self._pod.tell_change()
+        self._pod.changed.set()
 
     def _show(self, state: Json) -> None:
         self.state.state = state
-        self._pod.tell_change()
+        self._pod.changed.set()
+
+    def show_waiting(self, waiting: Json) -> None:
+        """Show why a container that has not ended for good does not run."""
+        if self.state.exit_code is None:
+            self._show({"waiting": waiting})
 
     async def _wait_refused(self, refusal: BaseException, before: int) -> None:
         """Show why the container cannot start now, and wait a little longer each time."""
@@ -165,7 +172,7 @@ class ContainerWorker:
 
     async def _wait(self, waiting: Json, seconds: float) -> None:
         """Show why the container does not run, for so long, but not longer than until the pod stops."""
-        self._show({"waiting": waiting})
+        self.show_waiting(waiting)
         if seconds:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pod.stopping.wait(), seconds)

@@ -183,11 +183,8 @@ def _read_lines(path: str) -> list[bytes]:
 
 def tail_text(path: Path) -> str:
     """The end of a log as text, for a termination message: at most 80 lines and 2,048 bytes."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
-        lines = file.read().splitlines()[-80:]
-        return b"".join(_show(line, LogQuery()) for line in lines)[-2048:].decode(errors="replace")
-    return ""
+    text = b"".join(_show(line, LogQuery()) for line in _read_lines(str(path))[-80:])
+    return text[-2048:].decode(errors="replace")
 
 
 def _show(line: bytes, query: LogQuery) -> bytes:

@@ -23,7 +23,7 @@ from watchbill_local.node.launch import Launch, Level
 from watchbill_local.node.processes import COOKIE
 from watchbill_local.node.settings import Shared
 from watchbill_local.node.status import ContainerState, PodFacts, build_status, restore_state, stamp
-from watchbill_local.node.volumes import make_subpaths, plan_mounts, prepare_volumes
+from watchbill_local.node.volumes import find_foreign_file, make_subpaths, plan_mounts, prepare_volumes
 
 RETRY_SECONDS = 1.0  #: after a request that did not reach the server, or a volume that is not there yet
 
@@ -37,6 +37,7 @@ class PodWorker:
         spec, known = item["spec"], item.get("status") or {}
         self.item = item
         self.shared = shared
+        self._path = f"/api/v1/namespaces/{item['metadata']['namespace']}/pods/{item['metadata']['name']}"
         self.address: str = known.get("podIP") or address
         self.home = shared.settings.data / "pods" / item["metadata"]["uid"]
         self.grace = float(spec.get("terminationGracePeriodSeconds", 30))
@@ -45,7 +46,7 @@ class PodWorker:
         self.deletion = asyncio.Event()  #: the Pod object is being deleted: remove it when all has ended
         self.over = asyncio.Event()  #: no container runs or will run
         self._gone = False  #: the Pod object is gone already
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()  #: a container's state changed: the status is due
         self._closing = False  #: the next report is the last
         self._sent: Json = known
         self._volumes: dict[str, Path] = {}
@@ -72,7 +73,7 @@ class PodWorker:
         init_failed = any(state.exit_code for state in states if state.is_init)
         self._facts = replace(self._facts, finished=ended or init_failed or self.deletion.is_set())
         self._closing = True
-        self.tell_change()
+        self.changed.set()
         await reporter
 
     def change(self, item: Json) -> None:
@@ -102,23 +103,14 @@ class PodWorker:
 
     async def remove(self) -> None:
         """Take the Pod object out of the API, if it is still this pod, and the pod's directory off the disk."""
-        meta = self.item["metadata"]
-        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}}
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.item["metadata"]["uid"]}}
         while not self._gone:
-            try:
-                await self.shared.api.call(
-                    "DELETE", f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}", options
-                )
+            with contextlib.suppress(*UNREACHABLE):
+                with contextlib.suppress(ApiError):  # it is gone, or another pod's name by now
+                    await self.shared.api.call("DELETE", self._path, options)
                 break
-            except ApiError:
-                break
-            except UNREACHABLE:
-                await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
-
-    def tell_change(self) -> None:
-        """A container's state changed: the status is due."""
-        self._changed.set()
 
     def tell_event(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Record a Kubernetes Event about this pod."""
@@ -145,16 +137,12 @@ class PodWorker:
                 self._volumes = await prepare_volumes(self.item, self.home, self.shared)
                 return
             except REFUSALS as refusal:
-                self._show_waiting(str(refusal))
+                waiting = {"reason": "ContainerCreating", "message": str(refusal)}
+            for container in self.containers:
+                container.show_waiting(waiting)
+            self.tell_event("FailedMount", waiting["message"], warning=True)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), RETRY_SECONDS)
-
-    def _show_waiting(self, message: str) -> None:
-        for container in self.containers:
-            if container.state.exit_code is None:
-                container.state.state = {"waiting": {"reason": "ContainerCreating", "message": message}}
-        self.tell_change()
-        self.tell_event("FailedMount", message, warning=True)
 
     async def plan_launch(self, container: ContainerState) -> Launch:
         """The launch of one container as its spec says now. Raises one of REFUSALS."""
@@ -171,15 +159,19 @@ class PodWorker:
         launch = Launch(argv, environment, spec.get("workingDir") or "/", level, mounts)
         if level is Level.PROCESSES:
             return rewrite_launch(launch, base, scratch)
+        identity = build_identity(spec, pod)
+        if level is Level.NAMESPACES and (place := find_foreign_file(mounts, identity.uid)):
+            text = f"{place} is root's and user {identity.uid} cannot change it: remove it, or change its owner"
+            self.tell_event("ForeignFile", text, warning=True)
         hidden = [str(path.resolve()) for path in (settings.data, settings.kubeconfig, *settings.volumes.values())]
-        return replace(launch, identity=build_identity(spec, pod), root=build_root(spec, pod, scratch, hidden))
+        return replace(launch, identity=identity, root=build_root(spec, pod, scratch, hidden))
 
     async def _report(self) -> None:
         """Write the status whenever it changed, until the last one is written."""
         closing = False
         while not closing and not self._gone:
-            await self._changed.wait()
-            self._changed.clear()
+            await self.changed.wait()
+            self.changed.clear()
             closing = self._closing
             try:
                 await self._send()
@@ -189,14 +181,12 @@ class PodWorker:
                     continue  # 404 and 409: the Pod object is not this pod any more; the rest will not get better
                 closing = False
                 await asyncio.sleep(RETRY_SECONDS)
-                self._changed.set()
+                self.changed.set()
 
     async def _send(self) -> None:
         states = [container.state for container in self.containers]
         status = build_status(states, self._facts, self._sent, datetime.now(UTC))
         if status != self._sent and not self._gone:
-            meta = self.item["metadata"]
-            body = {"metadata": {"uid": meta["uid"]}, "status": status}
-            path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
-            await self.shared.api.call("PATCH", path, body)
+            body = {"metadata": {"uid": self.item["metadata"]["uid"]}, "status": status}
+            await self.shared.api.call("PATCH", f"{self._path}/status", body)
             self._sent = status

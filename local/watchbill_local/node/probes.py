@@ -89,17 +89,22 @@ async def _ask(probe: Json, probing: Probing) -> bool:
         async with asyncio.timeout(probe.get("timeoutSeconds", 1)):
             if "exec" in probe:
                 return await probing.execute(probe["exec"]["command"]) == 0
-            action = probe.get("httpGet") or probe["tcpSocket"]
-            host, port = action.get("host") or probing.address, find_port(probing.spec, action["port"])
             if "httpGet" in probe:
-                url = f"{action.get('scheme', 'HTTP').lower()}://{host}:{port}{action.get('path') or '/'}"
-                headers = {header["name"]: header["value"] for header in action.get("httpHeaders") or ()}
-                async with probing.session.get(url, headers=headers, ssl=False, allow_redirects=False) as response:
-                    return response.status < 400
-            (await asyncio.open_connection(host, port))[1].close()
+                return await _get(probe["httpGet"], probing)
+            action = probe["tcpSocket"]
+            port = find_port(probing.spec, action["port"])
+            (await asyncio.open_connection(action.get("host") or probing.address, port))[1].close()
             return True
     except (OSError, aiohttp.ClientError, TimeoutError, LookupError, ValueError):
         return False
+
+
+async def _get(action: Json, probing: Probing) -> bool:
+    scheme, path = action.get("scheme", "HTTP").lower(), action.get("path") or "/"
+    url = f"{scheme}://{action.get('host') or probing.address}:{find_port(probing.spec, action['port'])}{path}"
+    headers = {header["name"]: header["value"] for header in action.get("httpHeaders") or ()}
+    async with probing.session.get(url, headers=headers, ssl=False, allow_redirects=False) as response:
+        return response.status < 400
 
 
 def find_port(container: Json, port: int | str) -> int:

@@ -102,3 +102,10 @@ def make_subpaths(mounts: tuple[Mount, ...]) -> None:
     for mount in mounts:
         if mount.subpath:
             os.close(open_beneath(mount.source, mount.subpath, create=True))
+
+
+def find_foreign_file(mounts: tuple[Mount, ...], user: int) -> str:
+    """A file of root's at the top of a volume that `user` shall write to; empty if there is none."""
+    places = [f"{mount.source}/{mount.subpath}" for mount in mounts if user and not mount.read_only]
+    entries = (entry for place in places if os.path.isdir(place) for entry in os.scandir(place))
+    return next((e.path for e in entries if e.is_file(follow_symlinks=False) and e.stat().st_uid == 0), "")

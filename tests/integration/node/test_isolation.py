@@ -16,6 +16,7 @@ import pytest
 
 import watchbill_local
 from support.node_lab import NodeLab, condition, open_lab, state
+from support.waiting import wait_for
 
 LEVELS = ["namespaces", "user-namespaces"]
 RESTRICTED = {
@@ -220,3 +221,14 @@ def make_checkout(folder: Path) -> Path:
     own = folder / "venv" / packages.relative_to(sys.prefix)
     (own / "checkout.pth").write_text(f"{folder}/local\nimport site; site.addsitedir({str(packages)!r})\n")
     return folder / "venv/bin/python"
+
+
+def test_a_file_of_roots_in_a_writable_volume_is_told(apart: NodeLab) -> None:
+    """What plain processes of root left behind cannot be changed by the pod's user: an Event says what to do."""
+    if apart.arguments[1] != "namespaces":
+        pytest.skip("without root there are no files of root's")
+    place = apart.home / "volume/one/out/left"
+    place.write_text("by root")
+    ask(apart, "true")
+    wait_for(lambda: f"{place} is root's" in str(apart.request("GET", "/api/v1/events")[1]), "the Event is there")
+    place.unlink()
