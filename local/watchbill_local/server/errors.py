@@ -47,11 +47,6 @@ class Named:
         """`plural.group`, or the plural alone for the core group."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
-    @property
-    def qualified_kind(self) -> str:
-        """`Kind.group`, or the kind alone for the core group."""
-        return f"{self.kind}.{self.group}" if self.group else self.kind
-
 
 @dataclass(eq=False)
 class ApiError(Exception):
@@ -127,7 +122,8 @@ def invalid(on: Named, name: str, causes: Sequence[Cause]) -> ApiError:
     text = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     details = build_details(on, name, on.kind)
     details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
-    return ApiError(422, "Invalid", f'{on.qualified_kind} "{name}" is invalid: {text}', details)
+    kind = f"{on.kind}.{on.group}" if on.group else on.kind
+    return ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {text}', details)
 
 
 def unprocessable() -> ApiError:

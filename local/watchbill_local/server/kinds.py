@@ -203,11 +203,7 @@ def _build_cell(source: str) -> Cell:
     if source in _CELLS:
         return _CELLS[source]
     path = parse_jsonpath(source)
-    return lambda value, now: _join(path(value))
-
-
-def _join(found: list[Any]) -> Any:
-    return found[0] if len(found) == 1 else ",".join(map(str, found))
+    return lambda value, now: ",".join([str(each) for each in path(value) if each is not None])
 
 
 def _fill(defaults: Obj, special: Fill | None, value: Obj, old: Obj | None, now: str) -> None:
