@@ -6,7 +6,6 @@ Owns how a record is shown. Reads the log with its checks; whatever is damaged e
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -15,12 +14,10 @@ from typing import Any
 
 from watchbill_cli.home import Refused, default_home, volume_root
 from watchbill_coordination.core.events import Recorded, TaskSubmitted
-from watchbill_coordination.storage.faults import LogCorrupt
 from watchbill_coordination.storage.following import follow_log
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
 
-DAMAGED = 65  #: exit code, as sysexits.h calls it EX_DATAERR
 SHORT = 60  #: characters of a value in the text form
 
 
@@ -30,13 +27,9 @@ def run_events(arguments: Namespace) -> int:
     records = follow_log(layout) if arguments.follow else read_log(layout)
     names: dict[str, str] = {}
     found = False
-    try:
-        for recorded in select(records, arguments.task, names):
-            found = True
-            print(to_json(recorded) if arguments.output == "json" else to_text(recorded, names), flush=arguments.follow)
-    except LogCorrupt as error:
-        print(f"watchbill: the log is damaged: {error}", file=sys.stderr)
-        return DAMAGED
+    for recorded in select(records, arguments.task, names):
+        found = True
+        print(to_json(recorded) if arguments.output == "json" else to_text(recorded, names), flush=arguments.follow)
     if arguments.task and not found:
         raise Refused(f"the log knows no Task {arguments.task}: `watchbill events` lists all")
     return 0

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from watchbill_cli.home import Refused
+from watchbill_coordination.storage.faults import LogCorrupt
 
+DAMAGED = 65  #: exit code, as sysexits.h calls it EX_DATAERR
 EXIT_CODES = """exit codes: 0 done · 1 something was found wrong, or a Task failed · 2 wrong use, or the one sentence
 on standard error says how to mend it · 65 the event log is damaged · 130 interrupted"""
 
@@ -27,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refused as refusal:
         print(f"watchbill: {refusal}", file=sys.stderr)
         return 2
+    except LogCorrupt as error:
+        print(f"watchbill: the log is damaged: {error}; `watchbill repair` says what can be done", file=sys.stderr)
+        return DAMAGED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
