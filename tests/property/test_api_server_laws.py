@@ -107,7 +107,7 @@ def test_what_was_stored_is_loaded(steps: Any, torn: bytes) -> None:
         first, second = Cluster(str(path)), Cluster(str(path))
         first.start()
         perform(first, steps)
-        first.stop()
+        first.store.close()
         with path.open("ab") as journal:
             journal.write(torn)
         second.start()
@@ -115,7 +115,7 @@ def test_what_was_stored_is_loaded(steps: Any, torn: bytes) -> None:
         assert listed(second, "") == listed(first, "")
         assert second.store.version == first.store.version
         assert await watched(second, "", 0) == await watched(first, "", 0)
-        second.stop()
+        second.store.close()
 
     with tempfile.TemporaryDirectory() as directory:
         asyncio.run(run(directory))

@@ -37,12 +37,6 @@ HOST = "127.0.0.1"
 #: Seconds that open requests have to end when the server stops.
 STOP_SECONDS = 0.5
 
-EXAMPLE = """\
-example:
-  python -m watchbill_local.server --data ~/.local/state/watchbill/api --kubeconfig /tmp/kubeconfig
-  KUBECONFIG=/tmp/kubeconfig kubectl get namespaces
-"""
-
 
 class CannotServeError(Exception):
     """The server cannot start as it was asked to; the message says why and how to mend it."""
@@ -76,8 +70,7 @@ def main() -> int:
 def parse_arguments(arguments: list[str]) -> Settings:
     """Return the settings of a command line; exits with code 2 on a wrong one."""
     about = "A small Kubernetes API server for trying things and for tests. It serves loopback alone."
-    parser = argparse.ArgumentParser("watchbill_local.server", description=about, epilog=EXAMPLE)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("watchbill_local.server", description=about)
     parser.add_argument("--data", required=True, metavar="DIR", help="keep objects and token here")
     parser.add_argument("--kubeconfig", required=True, metavar="FILE", help="write the kubeconfig here when ready")
     parser.add_argument("--port", type=int, default=0, help="port; 0, the default: that of the last run, or a free one")
@@ -98,7 +91,7 @@ async def run(settings: Settings) -> None:
             token = load_token(settings.path("token"))
             context, authority = load_certificate(settings.path("serving.pem"))
             cluster = Cluster(settings.path("journal"))
-            stack.callback(cluster.stop)
+            stack.callback(cluster.store.close)
             loaded = cluster.start()
         except DamagedJournalError as error:
             raise CannotServeError(str(error)) from error

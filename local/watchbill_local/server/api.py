@@ -18,6 +18,7 @@ from watchbill_local.server import exchange
 from watchbill_local.server.admission import Write
 from watchbill_local.server.auth import FREE_PATHS, Fence
 from watchbill_local.server.cluster import Cluster
+from watchbill_local.server.discovery import OPENAPI_V2_EMPTY, OPENAPI_V2_TYPE
 from watchbill_local.server.errors import ApiError, build_details, method_not_allowed
 from watchbill_local.server.exchange import Call, Target, answer, read_body
 from watchbill_local.server.objects import parse_delete_options
@@ -61,10 +62,7 @@ class Api:
             return web.Response(text="ok")
         target, accept = exchange.parse_target(request.path), request.headers.get("Accept", "")
         if target is None:
-            document = self._cluster.discovery.find(request.path, accept)
-            if document is None:
-                raise ApiError(404, "NotFound", _NO_SUCH_PATH)
-            return web.Response(body=document[1], headers={"Content-Type": document[0], "Vary": "Accept"})
+            return self._discover(request.path.strip("/"), accept)
         resource = self._cluster.registry.find(target.group, target.version, target.plural)
         if resource is None:
             return web.Response(status=404, text="404 page not found\n")
@@ -76,6 +74,14 @@ class Api:
                 raise method_not_allowed(resource, write.name)
             return await handler(self._cluster, Call(request, view, write))
         return await self._serve(Call(request, view, write))
+
+    def _discover(self, path: str, accept: str) -> web.Response:
+        if path == "openapi/v2" and "protobuf" in accept and "json" not in accept and "*/*" not in accept:
+            return web.Response(body=OPENAPI_V2_EMPTY, headers={"Content-Type": OPENAPI_V2_TYPE})
+        document = self._cluster.registry.documents.get(path)
+        if document is None:
+            raise ApiError(404, "NotFound", _NO_SUCH_PATH)
+        return answer(document)
 
     async def _serve(self, call: Call) -> web.StreamResponse:
         """Answer a request on a resource, an object or its status. Raises ApiError for a refusal."""
@@ -94,8 +100,8 @@ class Api:
             case "PUT", "object":
                 return _show(call, objects.update(write, await read_body(request), needs_version=True))
             case "PATCH", "object":
-                present = lambda: show_object(write.resource, objects.get(write))  # noqa: E731
-                return _show(call, objects.update(write, await exchange.patch_object(call, present)))
+                patched = await exchange.patch_object(call, lambda: show_object(write.resource, objects.get(write)))
+                return _show(call, objects.update(write, patched))
             case "DELETE", "object" if not write.subresource:
                 return await self._delete(call)
             case "DELETE", "collection" if "deletecollection" in write.resource.verbs:

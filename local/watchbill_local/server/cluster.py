@@ -13,7 +13,6 @@ import functools
 import logging
 
 from watchbill_local.server.crds import build_resources
-from watchbill_local.server.discovery import Discovery
 from watchbill_local.server.garbage import Collector
 from watchbill_local.server.journal import Journal
 from watchbill_local.server.kinds import build_kinds
@@ -37,7 +36,6 @@ class Cluster:
         self.objects = Objects(self.store, self.registry)
         self.lists = Lists(self.store)
         self.watches: set[Watch] = set()  #: all that are open
-        self.discovery = Discovery(self.registry)
         self._collector = Collector(self.objects)
 
     def start(self) -> int:
@@ -48,11 +46,6 @@ class Cluster:
         self.store.hooks.append(self._note_definition)
         self._collector.start()
         return loaded
-
-    def stop(self) -> None:
-        """End the watches and close the journal; no write may follow."""
-        self.end_watches()
-        self.store.close()
 
     def end_watches(self) -> None:
         """Let every open watch end."""

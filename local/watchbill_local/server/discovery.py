@@ -1,29 +1,24 @@
 """What the server tells about itself: version, groups, resources.
 
 Owns the discovery documents (in the plain form, which every client falls back to) and the 5-byte OpenAPI v2 answer.
-Documents are built from the registry when it has changed and kept as bytes between. There is no OpenAPI v3 here, so
-`kubectl explain` has nothing to read; the v2 answer, a valid message that holds nothing but its version, is all that
-`kubectl apply` needs to go on and let the server validate.
+Pure: the registry builds the documents whenever its table changes. There is no OpenAPI v3 here, so `kubectl explain`
+has nothing to read; the v2 answer, a valid message that holds nothing but its version, is all that `kubectl apply`
+needs to go on and let the server validate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import orjson
-
 from watchbill_local.server.crds import rank_version
-from watchbill_local.server.registry import Registry
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.values import Obj
-
-JSON = "application/json"
 
 _UNTOLD = ("gitCommit", "gitTreeState", "buildDate", "goVersion", "compiler", "platform")
 VERSION = {"major": "1", "minor": "36", "gitVersion": "v1.36.0+watchbill-local", **dict.fromkeys(_UNTOLD, "")}
 
-_OPENAPI_V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-_OPENAPI_V2_EMPTY = b"\x0a\x032.0"
+OPENAPI_V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+OPENAPI_V2_EMPTY = b"\x0a\x032.0"
 
 #: What the subresources that are no part of their object are, and what can be done with them.
 _SUBRESOURCES: dict[str, Obj] = {
@@ -31,27 +26,6 @@ _SUBRESOURCES: dict[str, Obj] = {
     "log": {"verbs": ["get"]},
     "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
 }
-
-
-class Discovery:
-    """The documents of one registry."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._revision = -1
-        self._documents: dict[str, bytes] = {}
-
-    def find(self, path: str, accept: str) -> tuple[str, bytes] | None:
-        """Return content type and body of the document at `path`, or None where there is none."""
-        if self._revision != self._registry.revision:
-            self._revision = self._registry.revision
-            built = build_documents(self._registry.served())
-            self._documents = {place: orjson.dumps(document) for place, document in built.items()}
-        place = path.strip("/")
-        if place == "openapi/v2" and "protobuf" in accept and "json" not in accept and "*/*" not in accept:
-            return _OPENAPI_V2_TYPE, _OPENAPI_V2_EMPTY
-        body = self._documents.get(place)
-        return None if body is None else (JSON, body)
 
 
 def build_documents(resources: Sequence[Resource]) -> dict[str, Obj]:
@@ -72,7 +46,7 @@ def build_documents(resources: Sequence[Resource]) -> dict[str, Obj]:
             name = f"{group}/{version}" if group else version
             head = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name}
             documents[f"apis/{name}" if group else f"api/{name}"] = {**head, "resources": entries}
-    return {"": {"paths": [f"/{path}" for path in documents]}, **documents}
+    return documents
 
 
 def _build_group(group: str, versions: dict[str, list[Obj]]) -> Obj:

@@ -102,10 +102,8 @@ async def read_body(request: web.BaseRequest) -> Any:
         return None
     kind = content_type_of(request)
     if kind.endswith(("protobuf", "yaml", "cbor")):
-        raise unsupported_media_type(
-            f"the body of the request was in an unknown format ({kind}) - this small server reads {JSON} alone; "
-            "with kubectl use `apply -f` or `create -f`, which send it"
-        )
+        hint = f"this small server reads {JSON} alone; with kubectl use `apply -f` or `create -f`, which send it"
+        raise unsupported_media_type(f"the body of the request was in an unknown format ({kind}) - {hint}")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:

@@ -104,7 +104,7 @@ class Collector:
         if owners and not alive:
             self._delete(ident)
         elif any(owner["uid"] not in alive for owner in owners):
-            self._objects.keep_owners(ident, alive)
+            self._objects.prune(ident, "ownerReferences", lambda owner: owner["uid"] in alive)
 
     def _is_living_owner(self, uid: str, namespace: str) -> bool:
         owner = self._store.uids.get(uid)
@@ -123,7 +123,7 @@ class Collector:
         for inside, _ in self._store.entries((group, plural)):
             self._delete(inside)
         if not self._store.entries((group, plural)):
-            self._objects.drop_finalizer(ident, CRD_FINALIZER)
+            self._objects.prune(ident, "finalizers", lambda finalizer: finalizer != CRD_FINALIZER)
 
     def _delete(self, ident: Ident) -> None:
         entry, resource = self._store.get(ident), self._objects.registry.kind(ident.key)

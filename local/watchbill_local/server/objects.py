@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,7 @@ KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_SUFFIX_LENGTH = 5
-_LONGEST_BASE = 63 - _SUFFIX_LENGTH
+_SUFFIX_LENGTH, _LONGEST_BASE = 5, 58
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +52,12 @@ def parse_delete_options(body: Any, query: Mapping[str, str]) -> DeleteOptions:
     policy, grace = options.get("propagationPolicy"), options.get("gracePeriodSeconds")
     if policy not in (None, "", "Background", "Foreground"):
         raise bad_request(f'propagationPolicy "{policy}" is not served here; use Background')
-    try:
-        seconds = None if grace is None else int(grace)
-    except (TypeError, ValueError):
-        raise bad_request(f'invalid gracePeriodSeconds "{grace}"') from None
-    if seconds is not None and seconds < 0:
-        raise bad_request(f"gracePeriodSeconds must not be negative, got {seconds}")
+    if grace is not None and not str(grace).isdecimal():
+        raise bad_request(f'invalid gracePeriodSeconds "{grace}": must be a whole number')
     return DeleteOptions(
         uid=dig(options, "preconditions", "uid"),
         version=dig(options, "preconditions", "resourceVersion"),
-        grace_seconds=seconds,
+        grace_seconds=None if grace is None else int(grace),
         dry_run=bool(options.get("dryRun")),
     )
 
@@ -117,20 +112,7 @@ class Objects:
         is_wish = resource.has_generation and write.subresource != "status"
         if is_wish and admission.raises_generation(resource, old, wanted):
             wanted["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-        return Entry(wanted, entry.version) if write.dry_run else self.settle(write.ident, wanted)
-
-    def settle(self, ident: Ident, obj: Obj) -> Entry:
-        """Store an update that is already decided, unless it was the last thing a deletion waited for.
-
-        Then watchers see the last stored state go, and the caller what it wrote.
-        """
-        metadata, entry = obj["metadata"], self.store.get(ident)
-        is_waiting = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
-        if entry is None or not metadata.get("deletionTimestamp") or is_waiting or ident.key == NAMESPACES:
-            return self.store.put(ident, obj)
-        last = self.store.put(ident, copy_value(entry.obj), is_deleted=True)
-        metadata["resourceVersion"] = str(last.version)
-        return Entry(obj, last.version)
+        return Entry(wanted, entry.version) if write.dry_run else self._settle(write.ident, wanted)
 
     def delete(self, write: Write, options: DeleteOptions) -> tuple[Entry, bool]:
         """Delete an object, or begin to. Return its last or present state, and whether it is gone."""
@@ -147,23 +129,26 @@ class Objects:
             return self._mark(write, entry, grace), False
         return self._remove(write.ident, entry), True
 
-    def drop_finalizer(self, ident: Ident, finalizer: str) -> None:
-        """Take one finalizer off an object, which may be the end of it."""
+    def prune(self, ident: Ident, key: str, is_kept: Callable[[Any], bool]) -> None:
+        """Take finalizers or owner references (`key`) off an object, which may be the end of it."""
         entry = self.store.get(ident)
-        if entry is None or finalizer not in (entry.obj["metadata"].get("finalizers") or ()):
-            return
-        obj = copy_value(entry.obj)
-        obj["metadata"]["finalizers"].remove(finalizer)
-        self.settle(ident, obj)
+        obj = copy_value(entry.obj) if entry else {"metadata": {}}
+        obj["metadata"][key] = [each for each in obj["metadata"].get(key) or () if is_kept(each)]
+        if entry and obj != entry.obj:
+            self._settle(ident, obj)
 
-    def keep_owners(self, ident: Ident, uids: set[str]) -> None:
-        """Take all owner references but those to `uids` (at least one) off an object."""
-        entry = self.store.get(ident)
-        if entry is not None:
-            obj = copy_value(entry.obj)
-            owners = obj["metadata"].get("ownerReferences") or []
-            obj["metadata"]["ownerReferences"] = [owner for owner in owners if owner["uid"] in uids]
-            self.store.put(ident, obj)
+    def _settle(self, ident: Ident, obj: Obj) -> Entry:
+        """Store an update that is already decided, unless it was the last thing a deletion waited for.
+
+        Then watchers see the last stored state go, and the caller what it wrote.
+        """
+        metadata, entry = obj["metadata"], self.store.get(ident)
+        is_waiting = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+        if entry is None or not metadata.get("deletionTimestamp") or is_waiting or ident.key == NAMESPACES:
+            return self.store.put(ident, obj)
+        last = self.store.put(ident, copy_value(entry.obj), is_deleted=True)
+        metadata["resourceVersion"] = str(last.version)
+        return Entry(obj, last.version)
 
     def _mark(self, write: Write, entry: Entry, grace: int) -> Entry:
         """Set the deletion timestamp; who holds a finalizer, or the pod's node, does the rest."""

@@ -4,14 +4,16 @@ Owns the table from (group, version, plural) to Resource, and from the place whe
 their kind. Built-in kinds are there from the start; a CustomResourceDefinition brings its own and takes
 them along when it goes. What a definition means is in crds.py.
 
-Invariant: `revision` changes with every change of the table, so whoever derives something from it (discovery) knows
-when to derive it anew.
+Invariant: `documents`, what discovery answers by path, always tells what is served.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import orjson
+
+from watchbill_local.server.discovery import build_documents
 from watchbill_local.server.resource import Resource
 
 PODS = ("", "pods")
@@ -26,7 +28,6 @@ class Registry:
     """The served resources."""
 
     def __init__(self, builtins: Iterable[Resource]) -> None:
-        self.revision = 0
         self._serve(list(builtins))
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
@@ -41,15 +42,11 @@ class Registry:
         """Return a resource that is always there."""
         return self._kinds[key]
 
-    def served(self) -> list[Resource]:
-        """Return all resources."""
-        return list(self._served.values())
-
     def install(self, definition: str, resources: Iterable[Resource]) -> None:
         """Serve these resources (none when it is gone) for a CustomResourceDefinition in place of its earlier ones."""
-        self._serve([*(each for each in self.served() if each.crd != definition), *resources])
+        self._serve([*(each for each in self._served.values() if each.crd != definition), *resources])
 
     def _serve(self, resources: list[Resource]) -> None:
         self._served = {(each.group, each.version, each.plural): each for each in resources}
         self._kinds = {each.key: each for each in resources}
-        self.revision += 1
+        self.documents = {path: orjson.dumps(document) for path, document in build_documents(resources).items()}

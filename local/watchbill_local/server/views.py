@@ -24,10 +24,7 @@ from watchbill_local.server.values import Obj
 #: Paged lists that are remembered at once.
 OPEN_LISTS = 50
 
-_TOO_OLD = (
-    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
-    "the continue parameter."
-)
+_TOO_OLD = "The provided continue parameter is too old to display a consistent list result."
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,13 +163,8 @@ class Watch:
 
 
 def parse_watch(query: Mapping[str, str], present: int) -> WatchOptions:
-    """Return what a query says about a watch; `present` is the store's version. Raises 400 or 422."""
+    """Return what a query says about a watch; `present` is the store's version. Raises a 400."""
     initial, text = query.get("sendInitialEvents"), query.get("resourceVersion") or ""
-    if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-        text = (
-            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        )
-        raise ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {text}')
     if text and not (text.isascii() and text.isdigit()):
         raise bad_request(f'invalid resource version: resourceVersion: Invalid value: "{text}"')
     wants_state = is_true(initial) if initial is not None else text in ("", "0")

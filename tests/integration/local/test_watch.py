@@ -133,11 +133,6 @@ def test_initial_events_end_with_an_annotated_bookmark(server: ApiServer, widget
     assert mark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
 
 
-def test_initial_events_without_a_match_are_refused(server: ApiServer, widgets: str) -> None:
-    """422, as upstream."""
-    assert server.call("GET", f"{widgets}?watch=1&sendInitialEvents=true").status == 422
-
-
 def test_a_watch_of_tables_sends_the_columns_once(server: ApiServer, widgets: str) -> None:
     """kubectl get -w prints its header from the first event."""
     server.create(widgets, widget("one"))
