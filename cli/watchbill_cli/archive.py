@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchbill_cli.home import Refused
+from watchbill_cli.home import Refused, default_home
 from watchbill_operator import unpacking
 
 MAX_BYTES = 16 * 1024 * 1024  #: compressed; what travels in at most 19 ConfigMaps
@@ -71,16 +71,35 @@ def pack(folder: Path) -> Archive:
 
 
 def list_files(folder: Path) -> Iterator[str]:
-    """Paths below `folder` of what goes along, in no order."""
-    listed = subprocess.run(
-        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."],
-        cwd=folder,
-        capture_output=True,
-        check=False,
-    )
-    if listed.returncode == 0:
-        yield from {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
-        return
+    """Paths below `folder` of what goes along, in no order. The system's own home is never part of its input."""
+    home = os.path.relpath(default_home().path.resolve(), folder.resolve())
+    for name in _list_by_git(folder) or _list_by_walk(folder):
+        if not name.startswith(home + os.sep):
+            yield name
+
+
+def _list_by_git(folder: Path) -> set[str]:
+    """What git does not ignore; nothing where there is no git or no work tree."""
+    command = [
+        "git",
+        "-c",
+        "safe.directory=*",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "--",
+        ".",
+    ]
+    try:
+        listed = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+    except FileNotFoundError:
+        return set()
+    return {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name} if listed.returncode == 0 else set()
+
+
+def _list_by_walk(folder: Path) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != ".git"]
         yield from (os.path.relpath(os.path.join(parent, name), folder) for name in names)

@@ -16,6 +16,7 @@ from watchbill_cli.home import Refused
 from watchbill_coordination.storage.faults import LogCorrupt
 
 DAMAGED = 65  #: exit code, as sysexits.h calls it EX_DATAERR
+MAX_PORT = 65_535
 EXIT_CODES = """exit codes: 0 done · 1 something was found wrong, or a Task failed · 2 wrong use, or the one sentence
 on standard error says how to mend it · 65 the event log is damaged · 130 interrupted"""
 
@@ -61,11 +62,17 @@ def _verb(
         name,
         help=says,
         description=says,
-        epilog=f"examples:\n{examples}",
+        epilog=f"examples:\n{examples}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def _parse_port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port: give a number from 1 to {MAX_PORT}")
+    return int(text)
 
 
 def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -80,7 +87,9 @@ def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     start.add_argument(
         "--kubeconfig", type=Path, metavar="FILE", help="use this control plane instead of the small one"
     )
-    start.add_argument("--port", type=int, metavar="N", help="port of the small API server (by default a free one)")
+    start.add_argument(
+        "--port", type=_parse_port, metavar="N", help="port of the small API server (by default a free one)"
+    )
     stop = _verb(
         verbs,
         "stop",

@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from watchbill_cli.home import Refused, default_home, volume_root
 from watchbill_cli.verify import exit_code, render
-from watchbill_coordination.coordinator.repair import Repaired, repair
+from watchbill_coordination.coordinator.repair import Repaired, Step, repair
 from watchbill_coordination.storage.epochs import load_own_holder
 from watchbill_coordination.storage.faults import LogCorrupt, StorageFault
 from watchbill_coordination.storage.layout import Layout
@@ -31,7 +31,7 @@ def run_repair(arguments: Namespace) -> int:
             force=arguments.force,
         )
     except LogCorrupt as error:
-        print(f"watchbill: only a person can mend this: {error}", file=sys.stderr)
+        print(f"watchbill: {error} (`watchbill repair --accept-loss` shows what that gives up)", file=sys.stderr)
         return 65
     except StorageFault as error:
         raise Refused(str(error)) from error
@@ -43,11 +43,20 @@ def to_text(repaired: Repaired) -> str:
     """A line a step, and what `verify` says now."""
     if not repaired.steps:
         return f"nothing to repair; {render(repaired.report)}"
-    said = "done" if repaired.is_done else "would"
-    lines = [f"{said} {step.kind}: {step.file}{': ' if step.file else ''}{step.message}" for step in repaired.steps]
+    lines = [to_line(step, is_done=repaired.is_done) for step in repaired.steps]
     if repaired.is_done:
         return "\n".join([*lines, render(repaired.report)])
-    return "\n".join([*lines, "nothing was changed; `watchbill repair --yes` carries it out"])
+    if any(step.kind == "Refuse" for step in repaired.steps):
+        mend = "bring the file back from a copy, or see with `--accept-loss` what would be given up"
+        return "\n".join([*lines, f"nothing was changed, and `--yes` would change nothing: {mend}"])
+    return "\n".join([*lines, "nothing was changed; the same with `--yes` carries it out"])
+
+
+def to_line(step: Step, *, is_done: bool) -> str:
+    """`would Rebuild: file: sentence`."""
+    if step.kind == "Refuse":
+        return f"cannot mend {step.file}: {step.message}"
+    return f"{'done' if is_done else 'would'} {step.kind}: {step.file}{': ' if step.file else ''}{step.message}"
 
 
 def to_json(repaired: Repaired) -> str:

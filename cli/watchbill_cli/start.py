@@ -28,6 +28,7 @@ from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
 
 READY_SECONDS = 60.0
+STALLED_SECONDS = 120.0  #: without a running Task and without a change
 POLL_SECONDS = 0.1
 HEARTBEAT_SECONDS = 15.0  #: an agent that lives beats more often
 ENDED = ("Succeeded", "Failed", "Cancelled")
@@ -45,7 +46,7 @@ def run_start(arguments: Namespace) -> int:
         cluster = start_system(home, progress, kubeconfig=arguments.kubeconfig, port=arguments.port)
         manifests = [data_file(name) for name in ("base/volume-claim.yaml", "samples/agents.yaml")]
         run_kubectl(home.kubeconfig, ["apply", *(word for path in manifests for word in ("-f", str(path)))])
-        wait_until_ready(home, cluster, progress, fresh)
+    wait_until_ready(home, cluster, progress, fresh)
     progress.done(f"Agents ready after {time.monotonic() - began:.1f} s.")
     if source is None:
         print(next_steps(home))
@@ -68,7 +69,8 @@ def run_kubeconfig(arguments: Namespace) -> int:
     """Print the path of the kubeconfig."""
     home = default_home()
     if not home.kubeconfig.exists():
-        raise Refused(f"no system was started in {home.path}: `make up` starts one")
+        known = "the system in {} is stopped" if home.run.is_dir() else "no system was started in {}"
+        raise Refused(f"{known.format(home.path)}: `make up` starts it")
     print(home.kubeconfig)
     return 0
 
@@ -117,17 +119,40 @@ def describe(agent: Mapping[str, Any]) -> str:
 
 
 def wait_until_ended(cluster: Cluster, progress: Progress, end: str) -> Sequence[Mapping[str, Any]]:
-    """Show the Tasks of this run until all have ended; return them in the diamond's order."""
+    """Show the Tasks of this run until all have ended; return them in the diamond's order.
+
+    Raises Refused with the first waiting Task's own words when nothing runs and nothing changes for too long.
+    """
+    stalled, before = time.monotonic(), None
     while True:
         tasks = quickstart.rows(cluster.tasks(), end)
-        phases = [(task.get("status") or {}).get("phase", "Pending") for task in tasks]
+        phases = [phase_of(task) for task in tasks]
         if len(tasks) == len(quickstart.STEPS) and all(phase in ENDED for phase in phases):
             progress.done()
             return tasks
-        running = [task["metadata"]["name"] for task, phase in zip(tasks, phases, strict=True) if phase == "Running"]
+        if phases != before or "Running" in phases:
+            stalled, before = time.monotonic(), phases
+        why = first_wait(tasks)
+        if time.monotonic() - stalled > STALLED_SECONDS:
+            raise Refused(f"nothing went on for {STALLED_SECONDS:.0f} s: {why}")
+        running = [task["metadata"]["name"] for task in tasks if phase_of(task) == "Running"]
         done = sum(phase in ENDED for phase in phases)
-        progress.say(f"{done} of {len(quickstart.STEPS)} tasks ended; running: {', '.join(running) or 'none'}")
+        said = f"running: {', '.join(running)}" if running else why
+        progress.say(f"{done} of {len(quickstart.STEPS)} tasks ended; {said}")
         time.sleep(POLL_SECONDS)
+
+
+def phase_of(task: Mapping[str, Any]) -> str:
+    """Its phase; Pending before the operator has seen it."""
+    return str((task.get("status") or {}).get("phase", "Pending"))
+
+
+def first_wait(tasks: Sequence[Mapping[str, Any]]) -> str:
+    """What the first Task waits for that has not ended."""
+    for task in tasks:
+        if phase_of(task) not in ENDED:
+            return f"{task['metadata']['name']}: {(task.get('status') or {}).get('message', 'it is new')}"
+    return f"{len(quickstart.STEPS) - len(tasks)} Tasks of the quickstart were deleted"
 
 
 def run_times(home: Home) -> Mapping[str, float]:

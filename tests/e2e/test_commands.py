@@ -112,9 +112,11 @@ def test_a_changed_byte_is_found_with_its_place(own_system: LocalSystem) -> None
     log.write_bytes(data)
 
     done = own_system.watchbill("verify")
+    plan = own_system.watchbill("repair")
     start = own_system.watchbill("start")
 
     assert done.code == 65
+    assert "--accept-loss" in plan.out
     assert f"offset {len(lines[0]) + 1}, seq 2" in done.out
     assert start.code == 2
     assert "seq 2" in start.err

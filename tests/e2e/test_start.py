@@ -36,6 +36,14 @@ def test_a_taken_port_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert "port" in done.err
 
 
+def test_a_port_that_is_none_is_told(tmp_path: Path) -> None:
+    """Before anything is started."""
+    done = LocalSystem(tmp_path / "home").watchbill("start", "--port", "99999")
+
+    assert done.code == 2
+    assert "from 1 to 65535" in done.err
+
+
 def test_two_homes_are_two_systems(system: LocalSystem, tmp_path: Path) -> None:
     """Side by side; neither sees the other's tasks."""
     other = LocalSystem(tmp_path / "other")

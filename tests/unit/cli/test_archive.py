@@ -50,6 +50,16 @@ def test_what_git_ignores_stays_behind(tmp_path: Path) -> None:
     assert names(pack(tmp_path)) == [".gitignore", "new"]
 
 
+def test_the_systems_own_home_is_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each run would have another input than the one before."""
+    monkeypatch.setenv("WATCHBILL_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "logs").mkdir(parents=True)
+    (tmp_path / "home" / "logs" / "log").write_text("x")
+    (tmp_path / "homely").write_text("x")
+
+    assert names(pack(tmp_path)) == ["homely"]
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     """There is nothing to work on."""
     with pytest.raises(Refused, match="no regular file"):
