@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from watchbill_local.server.api import Api
-from watchbill_local.server.auth import Fence, load_certificate, load_token, write_kubeconfig, write_private
+from watchbill_local.server.auth import load_certificate, load_token, write_kubeconfig, write_private
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.journal import DamagedJournalError
 
@@ -100,7 +100,7 @@ async def run(settings: Settings) -> None:
             raise CannotServeError(f"{settings.path('serving.pem')} {why}") from error
         except OSError as error:
             raise CannotServeError(f"cannot use the data directory {settings.data}: {error.strerror}") from error
-        server = web.Server(Api(cluster, Fence(token)).handle, handler_cancellation=True, access_log=None)
+        server = web.Server(Api(cluster, token).handle, handler_cancellation=True, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

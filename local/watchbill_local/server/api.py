@@ -16,7 +16,7 @@ from aiohttp import web
 
 from watchbill_local.server import exchange
 from watchbill_local.server.admission import Write
-from watchbill_local.server.auth import FREE_PATHS, Fence
+from watchbill_local.server.auth import FREE_PATHS, decide_refusal
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.discovery import OPENAPI_V2_EMPTY, OPENAPI_V2_TYPE
 from watchbill_local.server.errors import ApiError, build_details, method_not_allowed
@@ -37,9 +37,9 @@ _NO_SUCH_PATH = "the server could not find the requested resource"
 class Api:
     """Answers every request to one cluster."""
 
-    def __init__(self, cluster: Cluster, fence: Fence) -> None:
+    def __init__(self, cluster: Cluster, token: str) -> None:
         self._cluster = cluster
-        self._fence = fence
+        self._token = token
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -55,14 +55,14 @@ class Api:
             return _fail(request, f"Internal error occurred: {error!r}")
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        refusal = self._fence.decide_refusal(request.path, request.headers)
+        refusal = decide_refusal(self._token, request.path, request.headers)
         if refusal is not None:
             raise refusal
         if request.path in FREE_PATHS:
             return web.Response(text="ok")
         target, accept = exchange.parse_target(request.path), request.headers.get("Accept", "")
         if target is None:
-            return self._discover(request.path.strip("/"), accept)
+            return self._discover(request.path.strip("/"))
         resource = self._cluster.registry.find(target.group, target.version, target.plural)
         if resource is None:
             return web.Response(status=404, text="404 page not found\n")
@@ -75,8 +75,8 @@ class Api:
             return await handler(self._cluster, Call(request, view, write))
         return await self._serve(Call(request, view, write))
 
-    def _discover(self, path: str, accept: str) -> web.Response:
-        if path == "openapi/v2" and "protobuf" in accept and "json" not in accept and "*/*" not in accept:
+    def _discover(self, path: str) -> web.Response:
+        if path == "openapi/v2":
             return web.Response(body=OPENAPI_V2_EMPTY, headers={"Content-Type": OPENAPI_V2_TYPE})
         document = self._cluster.registry.documents.get(path)
         if document is None:
@@ -132,10 +132,7 @@ class Api:
         response.enable_chunked_encoding()
         await response.prepare(call.request)
         self._cluster.watches.add(watch)
-        try:
-            await watch.run(response.write)
-        finally:
-            self._cluster.watches.discard(watch)
+        await watch.run(response.write)
         await response.write_eof()
         return response
 

@@ -19,7 +19,6 @@ import os
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -29,6 +28,7 @@ from watchbill_local.server.values import Obj
 #: Paths that tell a prober whether the server lives; they say nothing else and need no token.
 FREE_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 
+#: Names of this server, as a Host header may give them, without port.
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 #: A certificate lives as long as anybody will keep a data directory; clocks of clients in containers may be behind.
@@ -37,27 +37,18 @@ LIFETIME, BACKDATED = timedelta(days=3650), timedelta(days=1)
 NAME = "watchbill-local"  #: of the cluster in kubeconfigs and certificates
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """What a request must show to be let in."""
-
-    token: str
-    names: frozenset[str] = LOOPBACK_NAMES  #: names of this server, as a Host header may give them, without port
-
-    def decide_refusal(self, path: str, headers: Mapping[str, str]) -> ApiError | None:
-        """Return why a request is refused, or None to let it in. `headers` are looked up without regard to case."""
-        host = headers.get("Host", "")
-        if _name_of(host) not in self.names:
-            return ApiError(403, "Forbidden", f'forbidden: this server does not answer to the name "{host}"')
-        if "Origin" in headers:
-            return ApiError(403, "Forbidden", "forbidden: this server does not answer to web pages (Origin header)")
-        if path in FREE_PATHS:
-            return None
-        scheme, _, token = headers.get("Authorization", "").partition(" ")
-        shown = token.strip().encode("utf-8", "surrogateescape")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(shown, self.token.encode()):
-            return ApiError(401, "Unauthorized", "Unauthorized")
+def decide_refusal(token: str, path: str, headers: Mapping[str, str]) -> ApiError | None:
+    """Return why a request is refused, or None to let it in. `headers` are looked up without regard to case."""
+    host = headers.get("Host", "")
+    if _name_of(host) not in LOOPBACK_NAMES:
+        return ApiError(403, "Forbidden", f'forbidden: this server does not answer to the name "{host}"')
+    if "Origin" in headers:
+        return ApiError(403, "Forbidden", "forbidden: this server does not answer to web pages (Origin header)")
+    if path in FREE_PATHS:
         return None
+    scheme, _, shown = headers.get("Authorization", "").partition(" ")
+    is_token = hmac.compare_digest(shown.strip().encode("utf-8", "surrogateescape"), token.encode())
+    return None if scheme.lower() == "bearer" and is_token else ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def load_token(path: str) -> str:

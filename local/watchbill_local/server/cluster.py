@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import weakref
 
 from watchbill_local.server.crds import build_resources
 from watchbill_local.server.garbage import Collector
@@ -35,7 +36,7 @@ class Cluster:
         self.registry = Registry(build_kinds())
         self.objects = Objects(self.store, self.registry)
         self.lists = Lists(self.store)
-        self.watches: set[Watch] = set()  #: all that are open
+        self.watches: weakref.WeakSet[Watch] = weakref.WeakSet()  #: all that are open
         self._collector = Collector(self.objects)
 
     def start(self) -> int:

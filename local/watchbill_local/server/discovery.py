@@ -36,7 +36,6 @@ def build_documents(resources: Sequence[Resource]) -> dict[str, Obj]:
     listed = [_build_group(group, versions) for group, versions in groups.items() if group]
     documents: dict[str, Obj] = {
         "version": VERSION,
-        "openapi/v2": {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1"}, "paths": {}},
         "api": {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []},
         "apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed},
         **{f"apis/{group['name']}": {"kind": "APIGroup", "apiVersion": "v1", **group} for group in listed},

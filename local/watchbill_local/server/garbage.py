@@ -55,9 +55,7 @@ class Collector:
         if change.type == "DELETED":
             group, plural = ident.key
             holders = (Ident(NAMESPACES, "", ident.namespace), Ident(DEFINITIONS, "", f"{plural}.{group}"))
-            self._queue_all(
-                [*self._store.dependants(metadata["uid"]), *(each for each in holders if self._is_going(each))]
-            )
+            self._queue_all([*self._store.dependants(metadata["uid"]), *holders])
         elif "ownerReferences" in metadata or "deletionTimestamp" in metadata:
             self._queue_all([ident])
         if change.type == "ADDED" and ident.key == NAMESPACES:
@@ -129,10 +127,6 @@ class Collector:
         entry, resource = self._store.get(ident), self._objects.registry.kind(ident.key)
         if entry and resource and not entry.obj["metadata"].get("deletionTimestamp"):
             self._objects.delete(Write(resource, ident.namespace, ident.name), DeleteOptions())
-
-    def _is_going(self, ident: Ident) -> bool:
-        entry = self._store.get(ident)
-        return entry is not None and bool(entry.obj["metadata"].get("deletionTimestamp"))
 
     def _create(self, key: Key, namespace: str, name: str, content: Obj) -> None:
         """Create what every namespace has, and every cluster, unless it is there."""

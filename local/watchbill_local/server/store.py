@@ -68,7 +68,7 @@ class Store:
 
     def __init__(self, journal: Journal | None = None) -> None:
         self.version = 1
-        self.hooks: list[Listener] = []
+        self.hooks: list[Listener] = []  #: of all kinds
         self.uids: dict[str, Ident] = {}
         self._journal = journal or Journal(None)
         self._objects: dict[Key, dict[tuple[str, str], Entry]] = collections.defaultdict(dict)
@@ -76,7 +76,7 @@ class Store:
         self._history_bytes: collections.Counter[Key] = collections.Counter()
         self._floor: collections.Counter[Key] = collections.Counter()
         self._base = 0  #: versions up to here are known only as a snapshot
-        self._listeners: dict[Key, set[Listener]] = collections.defaultdict(set)
+        self.listeners: dict[Key, set[Listener]] = collections.defaultdict(set)  #: of one kind each
         self._dependants: dict[str, set[Ident]] = collections.defaultdict(set)
 
     def get(self, ident: Ident) -> Entry | None:
@@ -109,7 +109,7 @@ class Store:
         entry = Entry(obj, self.version + 1)
         self._journal.append(_record(ident, entry, is_deleted=is_deleted), entry.raw)
         change = self._apply(ident, entry, is_deleted=is_deleted)
-        for listener in (*self._listeners[ident.key], *self.hooks):
+        for listener in (*self.listeners[ident.key], *self.hooks):
             listener(change)
         if self._journal.is_mostly_garbage(len(self.uids)):
             self._journal.compact(self.version, self._snapshot())
@@ -133,14 +133,6 @@ class Store:
     def changes_since(self, key: Key, version: int) -> Iterator[Change]:
         """Yield the changes of a kind after `version`, which is not below the floor."""
         return (change for change in self._history[key] if change.entry.version > version)
-
-    def listen(self, key: Key, listener: Listener) -> None:
-        """Feed each further change of a kind to `listener`."""
-        self._listeners[key].add(listener)
-
-    def unlisten(self, key: Key, listener: Listener) -> None:
-        """Stop feeding `listener`."""
-        self._listeners[key].discard(listener)
 
     def load(self) -> int:
         """Read the journal back, history included, without telling anybody. Return the number of objects."""

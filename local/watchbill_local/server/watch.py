@@ -65,14 +65,14 @@ class Watch:
             await send(_format_line("ERROR", orjson.dumps(refusal.status())))
             return
         key = self._selection.resource.key
-        self._store.listen(key, self.feed)
+        self._store.listeners[key].add(self.feed)
         try:
             if self._options.ends_initial:
                 bookmark = self._bookmark({"annotations": {"k8s.io/initial-events-end": "true"}})
                 await send(self._take() + bookmark)
             await self._stream(send)
         finally:
-            self._store.unlisten(key, self.feed)
+            self._store.listeners[key].discard(self.feed)
 
     def feed(self, change: Change) -> None:
         """Queue a change if it concerns the selection; cut the watch off when its client does not read."""
