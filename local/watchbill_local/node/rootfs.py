@@ -5,9 +5,9 @@ Owns what a container can see: an allow list of host directories (read-only), th
 volumes at their mount paths. Invariant: everything else of the host, other containers' directories and the node's own
 data among it, is not hidden but absent: the old root is unmounted before the first instruction of the container runs.
 
-Runs in the container's init process only, as root of the mount namespace. Sources are cloned before the root changes;
-they are attached when the host is out of reach, so a symbolic link planted in a volume cannot lead there. Needs Linux
-5.12 or later.
+All but `open_beneath` runs in the container's init process only, as root of the mount namespace. Sources are cloned
+before the root changes; they are attached when the host is out of reach, so a symbolic link planted in a volume cannot
+lead there. Needs Linux 5.12 or later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import stat
 
 from watchbill_local.node import syscalls
 from watchbill_local.node.launch import Mount, Root
-from watchbill_local.node.subpath import open_beneath
 
 HOST_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/gnu", "/sys")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -125,3 +124,31 @@ def _hide(path: str) -> None:
         syscalls.mount("hidden", path, kind="tmpfs", flags=syscalls.MS_RDONLY, options="mode=555,size=4k")
     elif os.path.exists(path):
         syscalls.mount("/dev/null", path, flags=syscalls.MS_BIND)
+
+
+def open_beneath(top: str, subpath: str, *, create: bool = False) -> int:
+    """Open `subpath` below the directory `top` and return the descriptor (O_PATH, close-on-exec).
+
+    Raises OSError where a component is missing (unless `create`), is a link, or is `..`.
+    """
+    parts = [part for part in subpath.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise OSError(f"subPath must not contain '..': {subpath}")
+    here = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for part in parts[:-1]:
+        here = _step(here, part, create=create, flags=os.O_DIRECTORY)
+    return _step(here, parts[-1], create=create, flags=0) if parts else here
+
+
+def _step(parent: int, name: str, *, create: bool, flags: int) -> int:
+    try:
+        if create:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=parent)
+        found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=parent)
+    finally:
+        os.close(parent)
+    if stat.S_ISLNK(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(f"subPath leads through a symbolic link: {name}")
+    return found

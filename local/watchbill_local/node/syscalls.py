@@ -2,8 +2,8 @@
 
 Owns the numbers and flags of mount(2), mount_setattr(2), pivot_root(2), unshare(2) and prctl(2), and turns each
 failure into an OSError that names the call and its target. Invariant: nothing here decides; a call is made exactly
-as asked. Never imported by the node's event loop, only by the launcher and what it forks: most of these calls
-change the process that makes them.
+as asked. Never called by the node's event loop, only by the launcher and what it forks: most of these calls change the
+process that makes them.
 """
 
 from __future__ import annotations

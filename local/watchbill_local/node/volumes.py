@@ -16,8 +16,8 @@ from pathlib import Path
 from watchbill_local.node.api import ApiError, Json
 from watchbill_local.node.environment import ConfigurationMissing, load_data
 from watchbill_local.node.launch import Mount
+from watchbill_local.node.rootfs import open_beneath
 from watchbill_local.node.settings import Shared
-from watchbill_local.node.subpath import open_beneath
 
 KINDS = ("persistentVolumeClaim", "hostPath", "emptyDir", "configMap", "secret")
 
@@ -29,9 +29,11 @@ async def prepare_volumes(pod: Json, home: Path, shared: Shared) -> dict[str, Pa
 
 
 async def _prepare(volume: Json, pod: Json, own: Path, shared: Shared) -> Path:
+    if any("serviceAccountToken" in part for part in (volume.get("projected") or {}).get("sources") or ()):
+        volume = {"emptyDir": {}}  # a real API server adds it to every pod; there are no tokens here
     kind = next((kind for kind in KINDS if kind in volume), None)
     if kind is None:
-        raise ConfigurationMissing(f"volume {volume['name']}: this node has no volumes of that kind")
+        raise ConfigurationMissing(f"volume {own.name}: this node has no volumes of that kind")
     source = volume[kind]
     if kind == "persistentVolumeClaim":
         return await _bind_claim(shared, pod["metadata"]["namespace"], source["claimName"])
@@ -46,7 +48,7 @@ async def _prepare(volume: Json, pod: Json, own: Path, shared: Shared) -> Path:
         if item["key"] in data:
             _write_file(own / item["path"], data[item["key"]], source.get("defaultMode", 0o644))
         elif not source.get("optional"):
-            raise ConfigurationMissing(f"volume {volume['name']}: there is no key {item['key']}")
+            raise ConfigurationMissing(f"volume {own.name}: there is no key {item['key']}")
     return own
 
 
@@ -91,6 +93,10 @@ def plan_mounts(container: Json, volumes: Mapping[str, Path]) -> tuple[Mount, ..
     for mount in container.get("volumeMounts") or ():
         if mount["name"] not in volumes:
             raise ConfigurationMissing(f"volumeMount {mount['mountPath']} names no volume of this pod: {mount['name']}")
+        if mount.get("subPathExpr"):
+            raise ConfigurationMissing(
+                f"volumeMount {mount['mountPath']}: this node knows no subPathExpr, only subPath"
+            )
         target = "/" + mount["mountPath"].strip("/")
         subpath = (mount.get("subPath") or "").strip("/")
         mounts.append(Mount(str(volumes[mount["name"]]), target, bool(mount.get("readOnly")), subpath))

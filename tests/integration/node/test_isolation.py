@@ -230,5 +230,7 @@ def test_a_file_of_roots_in_a_writable_volume_is_told(apart: NodeLab) -> None:
     place = apart.home / "volume/one/out/left"
     place.write_text("by root")
     ask(apart, "true")
-    wait_for(lambda: f"{place} is root's" in str(apart.request("GET", "/api/v1/events")[1]), "the Event is there")
+    assert wait_for(
+        lambda: f"{place} is root's" in str(apart.request("GET", "/api/v1/events")[1]), "the Event is there"
+    )
     place.unlink()

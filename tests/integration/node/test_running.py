@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from support.node_lab import NodeLab, ended, pod, state
+import pytest
+
+from support.node_lab import Json, NodeLab, ended, pod, state
 
 
 def test_a_pod_runs_its_command_to_the_end(lab: NodeLab) -> None:
@@ -145,6 +147,29 @@ def test_a_claim_is_a_directory_and_a_subpath_is_made(lab: NodeLab) -> None:
     lab.output("sh", "-c", "echo kept > /w/file", container={"volumeMounts": mounts}, volumes=volumes)
     assert (lab.data / "volumes/default-work/deep/er/file").read_text() == "kept\n"
     assert lab.request("GET", "/api/v1/namespaces/default/persistentvolumeclaims/work")[1]["status"]["phase"] == "Bound"
+
+
+@pytest.mark.parametrize(
+    ("volume", "mount", "words"),
+    [
+        ({"downwardAPI": {"items": []}}, {}, "no volumes of that kind"),
+        ({"emptyDir": {}}, {"subPathExpr": "$(X)"}, "no subPathExpr"),
+    ],
+)
+def test_what_the_node_cannot_mount_is_said(lab: NodeLab, volume: Json, mount: Json, words: str) -> None:
+    """The pod waits with a sentence; it never runs with something else at that path."""
+    mounts = {"volumeMounts": [{"name": "v", "mountPath": "/v", **mount}]}
+    name = lab.run("true", container=mounts, volumes=[{"name": "v", **volume}])
+    item = lab.wait_until(name, lambda item: words in str(item["status"].get("containerStatuses")), "refused")
+    assert item["status"]["phase"] == "Pending"
+    lab.delete(name)
+
+
+def test_a_token_volume_is_an_empty_directory(lab: NodeLab) -> None:
+    """An API server with service accounts adds one to every pod; that keeps no pod from running here."""
+    volume = {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+    mounts = {"volumeMounts": [{"name": "token", "mountPath": "/run/secrets"}]}
+    assert lab.output("sh", "-c", "ls /run/secrets; echo ran", container=mounts, volumes=[volume]) == "ran\n"
 
 
 def test_a_subpath_never_follows_a_link(lab: NodeLab, tmp_path: Path) -> None:
