@@ -28,7 +28,7 @@ from watchbill_coordination.core.retry import build_delay
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.core.state import Attempt, ReplicaState, State, TaskState
 
-MAX_LOSSES = 10  #: agents that may vanish under one task before it is taken for the cause
+MAX_LOSSES = 5  #: agents that may vanish under one task before it is taken for the cause
 MAX_TEXT = 4096  #: characters of a result or message that are kept
 MAX_NUMBER = 2**31  #: bound of exit codes and attempts
 CAMEL_CASE = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from watchbill_coordination.core.levels import count_ready
 from watchbill_coordination.core.scheduling import blocking_lock, build_entry, free_slots, list_members
 from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.core.state import AgentState, Level, Phase, ReplicaPhase, State, TaskState
@@ -79,7 +80,8 @@ def explain_queued(state: State, task: TaskState) -> Wait:
     ready = [pool for pool in awake if has_ready(state, pool)]
     if not ready:
         worst = max(awake, key=lambda pool: list(Level).index(pool.level))
-        told = f" ({worst.level}: {worst.level_message})" if worst.level is not Level.NORMAL else ""
+        count = f"{count_ready(state, worst)} of {worst.spec.wanted} replicas are ready"
+        told = f" ({worst.level}: {count})" if worst.level is not Level.NORMAL else ""
         return Wait("AgentNotReady", f"no replica of {join_pools(awake)} is ready{told}", awake[0].name)
     if any(free_slots(pool, replica) > 0 for pool in ready for replica in list_members(state, pool.name)):
         return Wait("AwaitingOperator", "its dispatch is being recorded")

@@ -6,7 +6,6 @@ import pytest
 
 from support.deciding import Ledger, accept, finish, names, register, start_pool, submit
 from watchbill_coordination.core.commands import LoseReplica, Rejected
-from watchbill_coordination.core.decide_attempts import MAX_LOSSES
 from watchbill_coordination.core.events import AttemptFailed, ResultRefused, TaskRetryScheduled
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.core.state import Phase
@@ -142,15 +141,18 @@ def test_a_lost_agent_spends_no_retry() -> None:
     assert (ledger.task("t").retries, ledger.task("t").losses, ledger.task("t").first_queued) == (0, 1, first)
 
 
-def test_a_task_under_which_agents_keep_vanishing_fails() -> None:
-    """It may be what kills them."""
+def test_a_task_under_which_five_agents_vanish_fails() -> None:
+    """It may be what kills them, and each costs its pool a replica until its silence is noticed."""
     ledger = start_pool("blue-0")
     ledger.do(submit("t"))
-    for life in range(MAX_LOSSES):
-        ledger.do(register("blue-0", f"life/{life}"))
+    phases = []
+    for life in range(5):
         ledger.do(lose())
+        phases.append(ledger.task("t").phase)
+        ledger.do(register("blue-0", f"life/{life}"))
 
-    assert (ledger.task("t").phase, ledger.task("t").reason) == (Phase.FAILED, "AgentLostRepeatedly")
+    assert phases == [Phase.QUEUED] * 4 + [Phase.FAILED]
+    assert ledger.task("t").reason == "AgentLostRepeatedly"
 
 
 def test_a_cancelled_task_ends_when_its_agent_is_lost() -> None:

@@ -86,6 +86,18 @@ def test_an_agent_without_ready_replicas_is_told_with_its_level() -> None:
     assert why(ledger).message == "no replica of blue is ready (Critical: 0 of 1 replicas are ready)"
 
 
+def test_replicas_lost_since_the_level_changed_are_not_counted_as_ready() -> None:
+    """The level's own message is as old as the level."""
+    ledger = start_pool("blue-0", "blue-1")
+    ledger.wait(100)
+    ledger.do(LoseReplica(agent=ReplicaName("blue-0"), incarnation="", reason="PodGone"))
+    ledger.wait(15)
+    ledger.do(LoseReplica(agent=ReplicaName("blue-1"), incarnation="", reason="PodGone"))
+    ledger.do(submit("t"))
+
+    assert why(ledger).message == "no replica of blue is ready (Constrained: 0 of 2 replicas are ready)"
+
+
 def test_a_removed_agent_is_no_agent() -> None:
     """What it ran waits for another one."""
     ledger = start_pool("blue-0")
