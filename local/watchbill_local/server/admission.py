@@ -23,7 +23,7 @@ from watchbill_local.server.values import Obj, copy_value
 #: Metadata that clients cannot set: dropped at create, kept as it is at update.
 SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _KEPT = (*SERVER_OWNED, "name", "namespace", "generateName", "resourceVersion")
-_DROPPED = (*_KEPT, "selfLink", "managedFields")
+_DROPPED = frozenset({*_KEPT, "selfLink", "managedFields"})
 _EMPTIED = ("labels", "annotations", "finalizers", "ownerReferences")
 _STATUS_METADATA = ("labels", "annotations", "finalizers")
 
@@ -120,8 +120,8 @@ def combine(write: Write, old: Obj, new: Obj) -> Obj:
     combined = copy_value(new)
     if combined.get("status", {}) is None:
         del combined["status"]
-    kept = {key: stored[key] for key in _KEPT if key in stored}
     sent = {key: value for key, value in combined["metadata"].items() if key not in _DROPPED}
+    kept = {key: value for key, value in stored.items() if key in _KEPT}
     combined["metadata"] = {key: value for key, value in sent.items() if value or key not in _EMPTIED} | kept
     return combined
 

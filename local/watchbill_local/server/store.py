@@ -172,11 +172,12 @@ class Store:
 
     def _index(self, ident: Ident, old: Entry | None, new: Entry | None) -> None:
         """Keep uids and owners in step with one change of state."""
-        for owner in _owners_of(old) - _owners_of(new):
+        before, after = _owners_of(old), _owners_of(new)
+        for owner in before - after:
             self._dependants[owner].discard(ident)
             if not self._dependants[owner]:
                 del self._dependants[owner]
-        for owner in _owners_of(new) - _owners_of(old):
+        for owner in after - before:
             self._dependants[owner].add(ident)
         if new is not None:
             self.uids[new.obj["metadata"]["uid"]] = ident
