@@ -73,7 +73,7 @@ class Announcer:
         except ConflictError:
             return  # written before a restart
         except ApiError as error:
-            logger.warning("a Kubernetes Event was not written: %s", error)
+            logger.warning("the Kubernetes Event %s was not written: %s", body["metadata"]["name"], error)
 
 
 class CommitActions:
@@ -114,7 +114,7 @@ class CommitActions:
         if any(isinstance(recorded.event, ContextPublished | ContextWithdrawn) for recorded in committed.records):
             self.context_changed()
         self._count(committed)
-        bodies, self._budget = build_kube_events(committed.records, state, self._fleet.namespace, self._budget)
+        bodies, self._budget = build_kube_events(committed.records, state, self._fleet.settings.namespace, self._budget)
         if bodies:
             self._announcer.post(bodies)
 

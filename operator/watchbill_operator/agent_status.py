@@ -15,9 +15,9 @@ from watchbill_coordination.core.specs import MAX_REPLICAS, AgentName, parse_age
 from watchbill_coordination.core.state import AgentState, Level, ReplicaPhase, ReplicaState, State
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding, build_condition
-from watchbill_operator.observed_pods import PodView
+from watchbill_operator.observed_pods import IMAGE_UNAVAILABLE, PodView
 from watchbill_operator.pod_template import check_pod_template
-from watchbill_operator.pods import COORDINATION_CLAIM
+from watchbill_operator.pods import PodSettings, build_image
 
 AGENT_STATUS_FIELDS = (
     "replicas",
@@ -40,6 +40,7 @@ class AgentSight:
     known: AgentState
     replicas: Sequence[ReplicaState]  #: that the log knows of, of this Agent
     pods: Sequence[PodView]  #: that it owns and that have not ended
+    settings: PodSettings
     template_findings: Sequence[Finding]
     findings: Sequence[Finding]  #: of the plan, and refusals of the API server
 
@@ -47,6 +48,11 @@ class AgentSight:
     def wanted(self) -> int:
         """Replicas that are to be there."""
         return parse_agent_spec(self.agent["spec"]).wanted
+
+    @property
+    def asked(self) -> int:
+        """Replicas that were asked for: perhaps more than there may be."""
+        return parse_agent_spec(self.agent["spec"]).replicas
 
     @property
     def generation(self) -> int:
@@ -63,12 +69,12 @@ def build_agent_status(
     agent: Mapping[str, Any],
     state: State,
     observed: Iterable[PodView],
+    settings: PodSettings,
     findings: Sequence[Finding] = (),
-    claim: str = COORDINATION_CLAIM,
 ) -> dict[str, Any]:
     """The whole `.status` of that Agent, which the log must know of (KeyError otherwise).
 
-    `findings` are those of its plan; `claim` names the coordination volume, which its podTemplate may not.
+    `settings` are those that its pods are made with, `findings` those of its plan.
     """
     name = AgentName(agent["metadata"]["name"])
     own = [pod for pod in observed if pod.owner_uid == agent["metadata"]["uid"] and not pod.has_ended]
@@ -77,7 +83,8 @@ def build_agent_status(
         known=state.agents[name],
         replicas=[replica for replica in state.replicas.values() if replica.agent == name],
         pods=own,
-        template_findings=check_pod_template(agent["spec"].get("podTemplate"), claim),
+        settings=settings,
+        template_findings=check_pod_template(agent["spec"].get("podTemplate"), settings.claim),
         findings=findings,
     )
     return {
@@ -108,7 +115,7 @@ def _build_conditions(sight: AgentSight) -> list[dict[str, Any]]:
         ),
         build_condition(
             "ReplicasBounded",
-            parse_agent_spec(sight.agent["spec"]).replicas > MAX_REPLICAS,
+            sight.asked > MAX_REPLICAS,
             _explain_bound(sight),
             since=declared_at,
             generation=generation,
@@ -126,7 +133,8 @@ def _build_conditions(sight: AgentSight) -> list[dict[str, Any]]:
 def _explain_readiness(sight: AgentSight) -> tuple[bool, Finding]:
     """Whether it is ready, and the nearest cause when it is not: refusals first, then pods in trouble, then waiting."""
     ready, wanted = sight.ready, sight.wanted
-    count = f"{ready} of {wanted} replicas are ready"
+    bound = f" ({sight.asked} were asked for, see ReplicasBounded)" if sight.asked > MAX_REPLICAS else ""
+    count = f"{ready} of {wanted} replicas are ready{bound}"
     if parse_agent_spec(sight.agent["spec"]).suspend:
         return False, Finding("Suspended", f"It is given no new tasks, as spec.suspend asks for; {count}.")
     if ready >= wanted:
@@ -138,8 +146,19 @@ def _explain_readiness(sight: AgentSight) -> tuple[bool, Finding]:
         return False, Finding(first.reason, f"{count}. {first.message}")
     troubled = next((pod for pod in sight.pods if pod.trouble is not None), None)
     if troubled is not None and troubled.trouble is not None:
-        return False, Finding(troubled.trouble.reason, f"{count}. {troubled.name}: {troubled.trouble.message}")
+        told = f"{count}. {troubled.name}: {troubled.trouble.message}"
+        return False, Finding(troubled.trouble.reason, f"{told}{_tell_mend(sight, troubled, troubled.trouble)}")
     return False, Finding("Starting", f"{count}; the others are being started or have not registered yet.")
+
+
+def _tell_mend(sight: AgentSight, pod: PodView, trouble: Finding) -> str:
+    """What a person can do about an image that cannot be had; the pod that is in the way is named."""
+    if trouble.reason != IMAGE_UNAVAILABLE:
+        return ""
+    asked = build_image(sight.agent, sight.settings)
+    if pod.image == asked:
+        return " If that name is wrong, change the Agent's image."
+    return f" The Agent asks for {asked}: kubectl delete pod {pod.name} has the pod made anew."
 
 
 def _ready_since(sight: AgentSight, is_ready: bool) -> float:
@@ -157,11 +176,9 @@ def _explain_template(sight: AgentSight) -> Finding:
 
 
 def _explain_bound(sight: AgentSight) -> Finding:
-    asked = parse_agent_spec(sight.agent["spec"]).replicas
-    if asked > MAX_REPLICAS:
-        return Finding(
-            "TooManyReplicas", f"{asked} replicas were asked for; {MAX_REPLICAS} are made, the most there are."
-        )
+    if sight.asked > MAX_REPLICAS:
+        text = f"{sight.asked} replicas were asked for; {MAX_REPLICAS} are made, the most that an Agent may have."
+        return Finding("TooManyReplicas", text)
     return Finding("WithinBounds", f"An Agent may have up to {MAX_REPLICAS} replicas.")
 
 

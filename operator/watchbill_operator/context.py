@@ -41,7 +41,8 @@ class Settled:
     """What came of one call. Commands are to be committed; then call again, if there were any."""
 
     commands: tuple[Command, ...] = ()
-    findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)  #: by ConfigMap, or by path
+    findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)  #: by ConfigMap
+    refused: Mapping[str, Finding] = field(default_factory=dict)  #: folders that are not published, by path
 
 
 def plan_context(offer: Offer, published: Mapping[str, str], present: Iterable[str], *, listed: bool) -> ContextPlan:
@@ -91,8 +92,8 @@ class SharedContext:
         for path, folder in offer.folders.items():
             if published.get(path) == folder.digest:
                 self.shelf.release(folder.digest)
-        refused = {path: (finding,) for path, (_, finding) in self._refused.items() if path in offer.folders}
-        return Settled(tuple(commands), {**offer.findings, **refused})
+        refused = {path: finding for path, (_, finding) in self._refused.items() if path in offer.folders}
+        return Settled(tuple(commands), self._spread(refused, offer), refused)
 
     def clear_temporary(self) -> None:
         """Remove what a crash left half unpacked; to be called once, at start."""
@@ -100,6 +101,14 @@ class SharedContext:
             for entry in self._layout.inputs.iterdir():
                 if entry.name.startswith(TEMPORARY):
                     remove_tree(entry)
+
+    def _spread(self, refused: Mapping[str, Finding], offer: Offer) -> dict[str, tuple[Finding, ...]]:
+        """All findings by ConfigMap: a refused folder is told of every ConfigMap that has a part of it."""
+        findings = dict(offer.findings)
+        for path, finding in refused.items():
+            for name in self.shelf.holders(offer.folders[path].digest):
+                findings[name] = (*findings.get(name, ()), finding)
+        return findings
 
     def _write_file(self, path: str, content: bytes) -> PublishContext:
         self._layout.shared_context.mkdir(parents=True, exist_ok=True)

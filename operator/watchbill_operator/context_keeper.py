@@ -2,7 +2,7 @@
 
 Owns the one thread that works on the shelf and on the volume, and when it does. Invariant: ConfigMaps are handed over
 in the order in which they were seen, and only that thread touches them afterwards; what came of it goes to the loop as
-commands.
+commands, and what was refused to Events of the ConfigMaps and to the Tasks that wait for it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class ContextKeeper:
         self._state = state
         self._inbox = inbox
         self._report = report
+        self.refused: dict[str, Finding] = {}  #: folders that are offered and cannot be had, by path
+        self.refused_changed: Callable[[set[str]], None] = lambda paths: None
         self._seen: list[Observation] = []
         self._subjects: dict[str, Subject] = {}  #: by name
         self._told: dict[str, tuple[Finding, ...]] = {}
@@ -81,6 +83,7 @@ class ContextKeeper:
             for command in settled.commands:
                 self._inbox.submit(command)
             self._tell(settled.findings)
+            self._note_refused(settled.refused)
 
     def shut(self) -> None:
         """Take no more."""
@@ -96,12 +99,22 @@ class ContextKeeper:
         return self._shared.settle(published, listed=listed)
 
     def _tell(self, findings: Mapping[str, tuple[Finding, ...]]) -> None:
-        """Say what is new; a finding about a path is told of every ConfigMap that is there for it."""
-        for place, found in findings.items():
+        """Say what is new: an Event for each ConfigMap that it is true of, one line in the log for all of them."""
+        logged = set()
+        for name, found in findings.items():
             for finding in found:
-                if finding in self._told.get(place, ()):
+                if finding in self._told.get(name, ()):
                     continue
-                logger.warning("%s: %s", place, finding.message)
-                if subject := self._subjects.get(place):
+                if finding not in logged:
+                    logger.warning("ConfigMap %s: %s: %s", name, finding.reason, finding.message)
+                logged.add(finding)
+                if subject := self._subjects.get(name):
                     self._report(subject, finding)
         self._told = dict(findings)
+
+    def _note_refused(self, refused: Mapping[str, Finding]) -> None:
+        """Remember what is refused now, and name the paths of which something else is so than before."""
+        changed = {path for path in refused.keys() | self.refused if refused.get(path) != self.refused.get(path)}
+        if changed:
+            self.refused = dict(refused)
+            self.refused_changed(changed)

@@ -169,6 +169,11 @@ class ContextShelf:
                     name=name, uid=volume.uid, version=volume.version, created=volume.created, part=part
                 )
 
+    def holders(self, digest: str) -> tuple[str, ...]:
+        """The ConfigMaps that carry parts of a folder."""
+        held = [name for name, volume in self.volumes.items() if volume.part and volume.part.digest == digest]
+        return tuple(sorted(held))
+
     def offer(self) -> Offer:
         """What all of them offer together."""
         files: dict[str, bytes] = {}

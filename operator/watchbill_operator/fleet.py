@@ -87,11 +87,10 @@ class Fleet:
 
     def __init__(self, api: Api, layout: Layout, settings: PodSettings, wiring: FleetWiring) -> None:
         self.observed = Observed()
-        self.namespace = settings.namespace
+        self.settings = settings
         self.findings: dict[AgentName, tuple[Finding, ...]] = {}
         self._api = api
         self._layout = layout
-        self._settings = settings
         self._wiring = wiring
         self._failures = PodFailures()
         self._calls: dict[str, asyncio.Task[None]] = {}  #: by pod name
@@ -101,7 +100,7 @@ class Fleet:
         """Plan one Agent against committed state, hand its commands over and start its calls."""
         own = [pod for pod in self.observed.pods.values() if pod.agent == name]
         self._failures = evolve_failures(self._failures, own, now)
-        around = Surroundings(state=state, pods=self.observed.pods, settings=self._settings, failures=self._failures)
+        around = Surroundings(state=state, pods=self.observed.pods, settings=self.settings, failures=self._failures)
         body = self.observed.agents.get(name)
         if body is not None:
             plan = plan_pods(body, around, now)
@@ -163,7 +162,7 @@ class Fleet:
         if body is None:
             return
         replica = replica_name(name, create.ordinal)
-        pod = build_pod(body, create.ordinal, self._settings)
+        pod = build_pod(body, create.ordinal, self.settings)
         try:
             make_workspace(self._layout, replica)
             self._wiring.opened(replica)

@@ -99,7 +99,7 @@ class Housekeeping:
             except (ConflictError, GoneError):
                 continue
             except ApiError as error:
-                logger.warning("a finished Task was not deleted: %s", error)
+                logger.warning("the finished Task %s was not deleted: %s", task.name, error)
                 return
 
     async def _tidy(self) -> None:

@@ -13,6 +13,7 @@ import time
 from watchbill_coordination.coordinator.coordinator import Coordinator
 from watchbill_coordination.core.commands import Command
 from watchbill_coordination.core.specs import AgentName, TaskUid
+from watchbill_coordination.core.state import Phase
 from watchbill_operator.actions import Announcer, CommitActions
 from watchbill_operator.api import AGENTS, TASKS, Api, ApiError
 from watchbill_operator.conditions import Finding
@@ -53,7 +54,9 @@ class Leader:
         settings = PodSettings(namespace=config.namespace, image=config.agent_image, log_level=config.log_level)
         self._mailroom = Mailroom(layout, self._state, self._inbox.submit, local=config.local_volume)
         self.fleet = Fleet(api, layout, settings, self._wiring())
-        self._statuses = Statuses(self._state, self.fleet)
+        self._contexts = ContextKeeper(layout, self._state, self._inbox, self._announce)
+        self._contexts.refused_changed = self._offer_waiting
+        self._statuses = Statuses(self._state, self.fleet, lambda: self._contexts.refused)
         self._patcher = Patcher(
             api, self._statuses.build, self._inbox.settled, epoch=coordinator.epoch, on_fence=self._on_fence
         )
@@ -61,7 +64,6 @@ class Leader:
         self._actions = CommitActions(
             coordinator, self._mailroom, self.fleet, self._patcher, tell=(self._announcer, self._metrics)
         )
-        self._contexts = ContextKeeper(layout, self._state, self._inbox, self._announce)
         self._actions.context_changed = self._contexts.committed
         self._house = Housekeeping(api, layout, self._state, self._house_wiring())
         self._loop = Loop(coordinator, self._inbox, self._actions, self._health)
@@ -168,6 +170,12 @@ class Leader:
         body = self.fleet.observed.agents.get(name)
         if body is not None:
             self._patcher.offer(Target(AGENTS, name, body["metadata"]["uid"]), Rank.POOL)
+
+    def _offer_waiting(self, paths: set[str]) -> None:
+        """Tasks that wait for this shared context have something else to tell."""
+        for task in self._state.tasks.values():
+            if task.phase is Phase.PENDING and not paths.isdisjoint(task.spec.context):
+                self._patcher.offer(task_target(task), Rank.WAITING)
 
     def _report(self, name: AgentName, finding: Finding) -> None:
         logger.warning("Agent %s: %s: %s", name, finding.reason, finding.message)

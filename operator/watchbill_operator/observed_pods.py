@@ -16,6 +16,7 @@ from watchbill_operator.conditions import Finding, build_sentence, parse_time
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
+IMAGE_UNAVAILABLE = "ImageUnavailable"
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
@@ -28,6 +29,7 @@ class PodView:
     agent: str = ""  #: of its label
     owner_uid: str = ""  #: of its controlling Agent; empty: has none
     template: str = ""  #: hash of the template that it was made from
+    image: str = ""  #: that it asks for
     phase: str = "Pending"  #: Pending | Running | Succeeded | Failed | Unknown
     is_deleting: bool = False
     created_at: float = 0.0  #: seconds since the Unix epoch, as all times here
@@ -59,6 +61,7 @@ def parse_pod(pod: Mapping[str, Any]) -> PodView:
         agent=str(labels.get(pods.AGENT_LABEL, "")),
         owner_uid=_find_owner(metadata),
         template=str(labels.get(pods.TEMPLATE_LABEL, "")),
+        image=pods.find_image(pod),
         phase=str(status.get("phase", "Pending")),
         is_deleting=bool(metadata.get("deletionTimestamp")),
         created_at=parse_time(metadata.get("creationTimestamp")) or 0.0,
@@ -104,15 +107,17 @@ def _find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Fi
     waiting = _map(_map(container.get("state")).get("waiting"))
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
     if reason in IMAGE_REASONS:
-        return Finding(
-            "ImageUnavailable",
-            build_sentence(f"The image {container.get('image', '')} cannot be had: {message or reason}"),
-        )
+        return Finding(IMAGE_UNAVAILABLE, _tell_image(str(container.get("image", "")), message or reason))
     if reason in CONFIG_REASONS:
         return Finding("ContainerNotCreated", build_sentence(f"The container cannot be made: {message or reason}"))
     if reason == "CrashLoopBackOff":
         return Finding("CrashLooping", f"The agent ends again and again: {_tell_end(container)}")
     return _find_unscheduled(status)
+
+
+def _tell_image(image: str, cause: str) -> str:
+    """That an image cannot be had, and why; a node that names the image itself has said the whole sentence."""
+    return build_sentence(cause if f'"{image}"' in cause else f"The image {image} cannot be had: {cause}")
 
 
 def _tell_end(container: Mapping[str, Any]) -> str:

@@ -81,6 +81,19 @@ def build_pod(agent: Mapping[str, Any], ordinal: int, settings: PodSettings) -> 
     return pod
 
 
+def find_image(pod: Mapping[str, Any]) -> str:
+    """The image that a pod asks for its agent container; empty where there is none."""
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        if container.get("name") == CONTAINER:
+            return str(container.get("image") or "")
+    return ""
+
+
+def build_image(agent: Mapping[str, Any], settings: PodSettings) -> str:
+    """The image that the Agent's pods are made with today."""
+    return find_image(_build_merged_pod(agent, 0, settings))
+
+
 def build_template_hash(agent: Mapping[str, Any], settings: PodSettings) -> str:
     """Ten hex digits over all that decides a pod but its ordinal: two pods with another hash are unlike each other."""
     pod = _build_merged_pod(agent, 0, settings)

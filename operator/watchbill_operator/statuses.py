@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from watchbill_coordination.core.specs import AgentName, TaskUid
 from watchbill_coordination.core.state import AgentState, Phase, State, TaskState
 from watchbill_operator.agent_status import AGENT_STATUS_FIELDS, build_agent_status
 from watchbill_operator.api import AGENTS, TASKS
+from watchbill_operator.conditions import Finding
 from watchbill_operator.fleet import Fleet
 from watchbill_operator.patching import Rank, Target
 from watchbill_operator.task_status import (
@@ -29,9 +30,10 @@ from watchbill_operator.task_status import (
 class Statuses:
     """Builds what is sent."""
 
-    def __init__(self, state: State, fleet: Fleet) -> None:
+    def __init__(self, state: State, fleet: Fleet, refused: Callable[[], Mapping[str, Finding]]) -> None:
         self._state = state
         self._fleet = fleet
+        self._refused = refused  #: shared context that cannot be had, by path
         self._sent: dict[Target, int] = {}  #: a hash of what people read in it
 
     def build(self, target: Target) -> Mapping[str, Any] | None:
@@ -66,13 +68,13 @@ class Statuses:
     def _build_whole(self, target: Target) -> Mapping[str, Any] | None:
         if target.resource is TASKS:
             task = self._state.tasks.get(TaskUid(target.uid))
-            return None if task is None else build_task_status(self._state, task, time.time())
+            return None if task is None else build_task_status(self._state, task, time.time(), self._refused())
         name = AgentName(target.name)
         body = self._fleet.observed.agents.get(name)
         if body is None or body["metadata"]["uid"] != target.uid or name not in self._state.agents:
             return None
         pods = [pod for pod in self._fleet.observed.pods.values() if pod.agent == name]
-        return build_agent_status(body, self._state, pods, self._fleet.findings.get(name, ()))
+        return build_agent_status(body, self._state, pods, self._fleet.settings, self._fleet.findings.get(name, ()))
 
 
 def task_target(task: TaskState) -> Target:

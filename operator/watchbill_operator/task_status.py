@@ -2,7 +2,8 @@
 
 Owns the form of `.status` of Tasks and the sentences in it. Pure: every time is one of the log's, so a status that was
 deleted comes back equal. Invariant: phase, reason and message are never empty. `now` serves one end: it tells a wait
-that is over from one that goes on.
+that is over from one that goes on. Shared context that the operator refused is told from `refused`, as the log does not
+know of it.
 """
 
 from __future__ import annotations
@@ -33,11 +34,17 @@ TASK_STATUS_FIELDS = (
     "lastSeq",
 )
 FENCE_FIELDS = frozenset({"epoch", "lastSeq"})
+NOTHING_REFUSED: Mapping[str, Finding] = {}
 
 
-def build_task_status(state: State, task: TaskState, now: float) -> dict[str, Any]:
-    """The whole `.status` of that Task; members that do not apply are left out."""
-    finding = explain_task(state, task, now)
+def build_task_status(
+    state: State, task: TaskState, now: float, refused: Mapping[str, Finding] = NOTHING_REFUSED
+) -> dict[str, Any]:
+    """The whole `.status` of that Task; members that do not apply are left out.
+
+    `refused` has the shared context that was offered and cannot be had, by path.
+    """
+    finding = explain_task(state, task, now, refused)
     status: dict[str, Any] = {
         "phase": task.phase.value,
         "reason": finding.reason,
@@ -69,11 +76,13 @@ def is_same_status(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return all(old.get(name) == new.get(name) for name in names)
 
 
-def explain_task(state: State, task: TaskState, now: float) -> Finding:
+def explain_task(
+    state: State, task: TaskState, now: float, refused: Mapping[str, Finding] = NOTHING_REFUSED
+) -> Finding:
     """Why the Task stands where it stands."""
     match task.phase:
         case Phase.PENDING | Phase.QUEUED:
-            return _explain_wait(state, task, now)
+            return _explain_wait(state, task, now, refused)
         case Phase.RUNNING if task.cancel_requested:
             return Finding("Cancelling", f"Attempt {task.attempt} on {task.agent} is being stopped.")
         case Phase.RUNNING:
@@ -86,10 +95,15 @@ def explain_task(state: State, task: TaskState, now: float) -> Finding:
             return Finding(task.reason or "Cancelled", build_sentence(task.message or "It was cancelled."))
 
 
-def _explain_wait(state: State, task: TaskState, now: float) -> Finding:
+def _explain_wait(state: State, task: TaskState, now: float, refused: Mapping[str, Finding]) -> Finding:
     wait = explain_wait(state, task, now)
     if wait is None:
         return Finding("AwaitingOperator", "Its next step is being recorded.")
+    if wait.reason == "ContextMissing":
+        missing = [path for path in task.spec.context if path not in state.context and path in refused]
+        if missing:
+            told = " ".join(refused[path].message for path in missing)
+            return Finding(wait.reason, build_sentence(f"It waits for shared context that was refused: {told}"))
     return Finding(wait.reason, build_sentence(wait.message))
 
 
@@ -106,19 +120,26 @@ def _build_times(task: TaskState) -> dict[str, str]:
 
 
 def _build_conditions(task: TaskState, finding: Finding) -> list[dict[str, Any]]:
-    """Complete: it ended, True only when it Succeeded. Waiting: it is Pending or Queued, and for what."""
-    is_waiting = task.phase in (Phase.PENDING, Phase.QUEUED)
-    ended_at = task.finished_at if task.finished_at is not None else task.submitted_at
-    waiting_since = task.submitted_at if task.attempt == 0 else task.changed_at or task.submitted_at
-    if task.phase is Phase.RUNNING:
-        waiting_since = task.started_at or waiting_since
-    elif not is_waiting:
-        waiting_since = ended_at
-    summary = finding if is_waiting else Finding(task.phase.value, "It waits for nothing.")
-    succeeded = task.phase is Phase.SUCCEEDED
+    """Complete: it Succeeded. Failed: it ended as Failed or Cancelled. Waiting: it is Pending or Queued, for what."""
+    has_succeeded = task.phase is Phase.SUCCEEDED
+    has_failed = task.phase.is_terminal and not has_succeeded
     outcome = finding if task.phase.is_terminal else Finding(task.phase.value, "It has not ended.")
+    failure = Finding("Succeeded", "It succeeded.") if has_succeeded else outcome
+    is_waiting = task.phase in (Phase.PENDING, Phase.QUEUED)
+    wait = finding if is_waiting else Finding(task.phase.value, "It waits for nothing.")
     generation = task.generation
+    ended_at = task.finished_at if task.finished_at is not None else task.submitted_at
+    succeeded_at, failed_at = (ended_at if ended else task.submitted_at for ended in (has_succeeded, has_failed))
     return [
-        build_condition("Complete", succeeded, outcome, since=ended_at, generation=generation),
-        build_condition("Waiting", is_waiting, summary, since=waiting_since, generation=generation),
+        build_condition("Complete", has_succeeded, outcome, since=succeeded_at, generation=generation),
+        build_condition("Failed", has_failed, failure, since=failed_at, generation=generation),
+        build_condition("Waiting", is_waiting, wait, since=_find_wait_begin(task, ended_at), generation=generation),
     ]
+
+
+def _find_wait_begin(task: TaskState, ended_at: float) -> float:
+    """When it began to wait, or ceased to."""
+    if task.phase.is_terminal:
+        return ended_at
+    changed_at = task.submitted_at if task.attempt == 0 else task.changed_at or task.submitted_at
+    return task.started_at or changed_at if task.phase is Phase.RUNNING else changed_at

@@ -235,6 +235,17 @@ def test_a_bad_folder_is_told_and_not_published(volume: Volume, reason: str, map
     assert set(volume.published) == {"a.md"}
 
 
+def test_a_refused_folder_is_told_of_each_of_its_config_maps(volume: Volume) -> None:
+    """Whoever describes one of them reads why; Tasks that wait for the path are told by the path."""
+    maps = folder_maps(b"plain text", parts=2)
+    volume.see(*maps)
+    settled = volume.settle()
+    [(path, refusal)] = settled.refused.items()
+
+    assert path == f"input/{digest_of(b'plain text')[:16]}"
+    assert settled.findings == {body["metadata"]["name"]: (refusal,) for body in maps}
+
+
 def test_a_bad_folder_that_was_mended_is_unpacked(volume: Volume) -> None:
     """The refusal belongs to the content, not to the name."""
     bad = folder_maps(FOLDER)[0]
@@ -246,7 +257,7 @@ def test_a_bad_folder_that_was_mended_is_unpacked(volume: Volume) -> None:
     volume.see(good)
     settled = volume.settle()
 
-    assert settled.findings == {}
+    assert settled.findings == settled.refused == {}
     assert len(volume.published) == 1
 
 

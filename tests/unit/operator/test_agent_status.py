@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from support.deciding import Ledger, declare, start_pool, submit
-from support.operator_cases import a_pod, an_agent, container_status
+from support.operator_cases import SETTINGS, a_pod, a_pod_object, an_agent, container_status
 from watchbill_coordination.core.commands import LoseReplica
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_operator.agent_status import build_agent_status
 from watchbill_operator.conditions import Finding
-from watchbill_operator.observed_pods import PodView
+from watchbill_operator.observed_pods import PodView, parse_pod
 
 
 def declared(**spec: Any) -> Ledger:
@@ -29,7 +29,7 @@ def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 
 def ready(agent: dict[str, Any], ledger: Ledger, *pods: PodView, findings: tuple[Finding, ...] = ()) -> dict[str, Any]:
     """Its Ready condition."""
-    return condition(build_agent_status(agent, ledger.state, pods, findings), "Ready")
+    return condition(build_agent_status(agent, ledger.state, pods, SETTINGS, findings), "Ready")
 
 
 def test_counts_are_those_of_log_and_pods() -> None:
@@ -37,7 +37,7 @@ def test_counts_are_those_of_log_and_pods() -> None:
     ledger = start_pool("blue-0", "blue-1")
     ledger.do(submit("t1"))
     agent = an_agent(replicas=2)
-    status = build_agent_status(agent, ledger.state, [a_pod(agent, 0), a_pod(agent, 1)])
+    status = build_agent_status(agent, ledger.state, [a_pod(agent, 0), a_pod(agent, 1)], SETTINGS)
 
     assert (status["replicas"], status["readyReplicas"], status["busyReplicas"]) == (2, 2, 1)
     assert status["selector"] == "watchbill.dev/agent=blue"
@@ -48,7 +48,7 @@ def test_pods_of_somebody_else_are_not_counted() -> None:
     """The owner's uid decides."""
     foreign = a_pod(an_agent(uid="another"), 0)
 
-    assert build_agent_status(an_agent(), declared().state, [foreign])["replicas"] == 0
+    assert build_agent_status(an_agent(), declared().state, [foreign], SETTINGS)["replicas"] == 0
 
 
 def test_an_image_that_cannot_be_pulled_is_named() -> None:
@@ -59,6 +59,37 @@ def test_an_image_that_cannot_be_pulled_is_named() -> None:
     assert (answer["status"], answer["reason"]) == ("False", "ImageUnavailable")
     assert "nowhere/agent:1" in answer["message"]
     assert "no such image" in answer["message"]
+
+
+def no_image(message: str) -> dict[str, Any]:
+    """The status of a pod that waits for its image, with the node's words."""
+    return container_status(state={"waiting": {"reason": "ErrImagePull", "message": message}})
+
+
+def test_a_node_that_names_the_image_is_not_repeated() -> None:
+    """Its sentence is the whole one."""
+    pod = a_pod(an_agent(), 0, status=no_image('image "nowhere/agent:1" cannot be pulled: no such name'))
+    message = ready(an_agent(), declared(), pod)["message"]
+
+    assert message.count("nowhere/agent:1") == 1
+    assert 'blue-0: Image "nowhere/agent:1" cannot be pulled: no such name. ' in message
+
+
+def test_the_agents_own_image_is_mended_in_the_agent() -> None:
+    """The pod has what the Agent asks for."""
+    agent = an_agent(image="nowhere/agent:1")
+    message = ready(agent, declared(), a_pod(agent, 0, status=no_image("gone")))["message"]
+
+    assert message.endswith("If that name is wrong, change the Agent's image.")
+
+
+def test_an_image_that_the_agent_does_not_ask_for_is_mended_by_deleting_the_pod() -> None:
+    """Somebody changed the pod, so nothing about the Agent is wrong."""
+    changed = a_pod_object(an_agent(), 0, status=no_image("gone"))
+    changed["spec"]["containers"][0]["image"] = "nowhere/agent:1"
+    message = ready(an_agent(), declared(), parse_pod(changed))["message"]
+
+    assert message.endswith("The Agent asks for watchbill/agent:dev: kubectl delete pod blue-0 has the pod made anew.")
 
 
 TROUBLES: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -100,7 +131,7 @@ def test_a_pod_that_only_starts_is_no_trouble() -> None:
 
 def test_too_many_replicas_are_bounded_with_a_sentence() -> None:
     """10,000 were asked for."""
-    status = build_agent_status(an_agent(replicas=10_000), declared(replicas=10_000).state, [])
+    status = build_agent_status(an_agent(replicas=10_000), declared(replicas=10_000).state, [], SETTINGS)
     bounded = condition(status, "ReplicasBounded")
 
     assert bounded["status"] == "True"
@@ -108,9 +139,16 @@ def test_too_many_replicas_are_bounded_with_a_sentence() -> None:
     assert "64" in bounded["message"]
 
 
+def test_a_bounded_agent_tells_both_numbers_where_it_counts() -> None:
+    """WANTED shows 10,000, so a count of 64 alone would puzzle."""
+    message = ready(an_agent(replicas=10_000), declared(replicas=10_000))["message"]
+
+    assert "0 of 64 replicas are ready (10000 were asked for, see ReplicasBounded)" in message
+
+
 def test_an_ordinary_number_of_replicas_is_within_bounds() -> None:
     """The condition is there, and False."""
-    status = build_agent_status(an_agent(), declared().state, [])
+    status = build_agent_status(an_agent(), declared().state, [], SETTINGS)
 
     assert condition(status, "ReplicasBounded")["status"] == "False"
 
@@ -118,7 +156,7 @@ def test_an_ordinary_number_of_replicas_is_within_bounds() -> None:
 def test_a_refused_template_is_told_with_all_that_is_wrong() -> None:
     """TemplateAccepted names each finding; Ready points there."""
     template = {"spec": {"hostNetwork": True, "serviceAccountName": "admin"}}
-    status = build_agent_status(an_agent(podTemplate=template), declared().state, [])
+    status = build_agent_status(an_agent(podTemplate=template), declared().state, [], SETTINGS)
     accepted = condition(status, "TemplateAccepted")
 
     assert (accepted["status"], accepted["reason"]) == ("False", "HostAccessNotAllowed")
@@ -154,7 +192,7 @@ def test_a_level_is_a_condition_with_its_cause() -> None:
         lost = LoseReplica(agent=ReplicaName(name), incarnation=f"pod-of-{name}/1", reason="PodGone")
         ledger.do(lost)
     ledger.wait(16)
-    status = build_agent_status(an_agent(replicas=3), ledger.state, [])
+    status = build_agent_status(an_agent(replicas=3), ledger.state, [], SETTINGS)
 
     assert status["level"] == "Critical"
     assert condition(status, "Degraded")["status"] == "True"
@@ -173,7 +211,7 @@ def test_a_status_is_the_same_whenever_it_is_built() -> None:
     """From the same log and pods, byte for byte."""
     ledger = start_pool("blue-0")
     agent = an_agent()
-    before = build_agent_status(agent, ledger.state, [a_pod(agent, 0)])
+    before = build_agent_status(agent, ledger.state, [a_pod(agent, 0)], SETTINGS)
     ledger.now += 3600
 
-    assert build_agent_status(agent, ledger.state, [a_pod(agent, 0)]) == before
+    assert build_agent_status(agent, ledger.state, [a_pod(agent, 0)], SETTINGS) == before

@@ -9,6 +9,7 @@ import pytest
 from support.deciding import Ledger, accept, declare, finish, register, remove, start_pool, submit
 from watchbill_coordination.core.commands import PublishContext, RemoveAgent
 from watchbill_coordination.core.specs import AgentName
+from watchbill_operator.conditions import Finding
 from watchbill_operator.task_status import (
     TASK_STATUS_FIELDS,
     build_status_patch,
@@ -62,7 +63,7 @@ def test_every_bad_input_ends_in_a_reason_and_a_sentence(
 def test_the_condition_says_what_the_status_says(spec: dict[str, Any], phase: str, reason: str, named: str) -> None:
     """`kubectl describe` shows conditions, printer columns the fields."""
     built = waiting(spec)
-    kind = "Complete" if phase == "Failed" else "Waiting"
+    kind = "Failed" if phase == "Failed" else "Waiting"
 
     assert condition(built, kind)["reason"] == reason
     assert condition(built, kind)["message"] == built["message"]
@@ -143,6 +144,44 @@ def test_a_failed_task_says_why() -> None:
     assert condition(built, "Complete")["status"] == "False"
 
 
+def test_the_condition_failed_holds_from_the_end_of_a_task_that_failed() -> None:
+    """As of a Job; with the reason, and at the log's time."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1", retryPolicy={"maxRetries": 0}))
+    ledger.now += 60
+    ledger.do(finish("t1", "Failed", reason="NonZeroExit", message="exit code 1"))
+    built = status(ledger)
+    failed = condition(built, "Failed")
+
+    assert (failed["status"], failed["reason"]) == ("True", "NonZeroExit")
+    assert failed["message"] == built["message"]
+    assert failed["lastTransitionTime"] == built["completionTime"] == "1970-01-12T13:47:40Z"
+    assert condition(built, "Complete")["lastTransitionTime"] == "1970-01-12T13:46:40Z"
+
+
+def test_a_cancelled_task_has_failed_too() -> None:
+    """It ended without success, and whoever waits for that is told."""
+    failed = condition(waiting({"cancel": True}), "Failed")
+
+    assert failed["status"] == "True"
+    assert failed["reason"]
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["running", "succeeded"])
+def test_a_task_that_runs_or_succeeded_has_not_failed(is_over: bool) -> None:
+    """False since it was submitted, with a reason and a sentence."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1"))
+    ledger.now += 60
+    if is_over:
+        ledger.do(finish("t1"))
+    failed = condition(status(ledger), "Failed")
+
+    assert failed["status"] == "False"
+    assert failed["reason"] == ("Succeeded" if is_over else "Running")
+    assert failed["lastTransitionTime"] == "1970-01-12T13:46:40Z"
+
+
 def test_a_retry_backs_off() -> None:
     """Pending until then, with the reason of the attempt that failed."""
     ledger = start_pool("blue-0")
@@ -203,6 +242,20 @@ def test_the_fence_is_the_records_own() -> None:
     newest = ledger.records[built["lastSeq"] - 1]
 
     assert built["epoch"] == newest.ep == 7
+
+
+def test_context_that_was_refused_is_told_with_its_cause() -> None:
+    """The person who waits for it learns what is wrong with it; paths of others are no concern of the task."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1", context=["notes.md", "input/0123456789abcdef"]))
+    bad, other = (
+        Finding("ArchiveRefused", f"input/{name} is not offered. It has a link.") for name in ("0123456789abcdef", "x")
+    )
+    refused = {"input/0123456789abcdef": bad, "input/x": other}
+    built = build_task_status(ledger.state, ledger.task("t1"), ledger.now, refused)
+
+    assert built["reason"] == "ContextMissing"
+    assert built["message"] == f"It waits for shared context that was refused: {bad.message}"
 
 
 def test_context_that_came_lets_a_task_go_on() -> None:
