@@ -1,7 +1,8 @@
 """Reading the log while it grows.
 
 Owns the follower: a reader that keeps its place, goes on from it, and moves to the next segment when a new writer
-begins one. Invariant: it tells each event once, in order, and only when it was acknowledged, which the head says.
+begins one. Invariant: it tells each event once, in order, and only when it was acknowledged, which the head says; one
+that was acknowledged and cannot be read is a fault, and is not waited for.
 Takes no lock and writes nothing.
 """
 
@@ -16,7 +17,7 @@ from watchbill_coordination.storage.blobs import load_blob
 from watchbill_coordination.storage.faults import LogCorrupt
 from watchbill_coordination.storage.head import load_head
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.reading import Position, SegmentWalk, load_sealed
+from watchbill_coordination.storage.reading import Position, SegmentWalk, build_lost, check_acknowledged, load_sealed
 from watchbill_coordination.storage.segments import Link, load_chain
 
 FOLLOW_SECONDS = 0.2  #: between two looks
@@ -31,7 +32,7 @@ class Follower:
         self._walk: SegmentWalk | None = None
 
     def read(self) -> Iterator[Recorded]:
-        """Yield what was acknowledged since the last call. Raises LogCorrupt, OSError."""
+        """Yield what was acknowledged since the last call. Raises LogCorrupt, AcknowledgedLost, OSError."""
         head = load_head(self._layout)
         if head is None or head.seq <= self._position.seq:
             return
@@ -39,9 +40,11 @@ class Follower:
             walk = self._enter(link)
             groups = walk.groups() if link.sealed_bytes is None else load_sealed(walk)
             for group in groups:
+                check_acknowledged(walk, group, head)
                 yield from (record.recorded for record in group)
                 if self._position.seq >= head.seq:
                     return
+        raise build_lost(self._layout, self._walk, head)
 
     def _links_ahead(self) -> list[Link]:
         """The segment that we are in and those behind it."""
@@ -65,7 +68,8 @@ class Follower:
 def follow_log(layout: Layout, *, after: int = 0, is_ended: Callable[[], bool] = lambda: False) -> Iterator[Recorded]:
     """Yield the events behind seq `after`, and then each new one once it is acknowledged, until `is_ended` says so.
 
-    Looks every FOLLOW_SECONDS. A writer that comes back with a new segment is followed. Raises LogCorrupt, OSError.
+    Looks every FOLLOW_SECONDS. A writer that comes back with a new segment is followed. Raises LogCorrupt,
+    AcknowledgedLost, OSError.
     """
     follower = Follower(layout)
     while True:

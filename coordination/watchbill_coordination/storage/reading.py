@@ -2,7 +2,8 @@
 
 Owns the verified walk over records: checksum, chain, seq without gaps, epoch of the segment, atomic groups whole.
 Invariant: a reader sees only complete groups, in order, within the lengths that successors sealed; bytes beyond a seal
-were never acknowledged and are not looked at. Takes no lock and writes nothing.
+were never acknowledged and are not looked at. What the head says was acknowledged is read, or the reader is told that
+it cannot be: never left out in silence. Takes no lock and writes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from watchbill_coordination.codec.records import (
 )
 from watchbill_coordination.core.events import LogOpened, Recorded
 from watchbill_coordination.storage.blobs import load_blob
-from watchbill_coordination.storage.faults import LogCorrupt
+from watchbill_coordination.storage.faults import AcknowledgedLost, LogCorrupt
+from watchbill_coordination.storage.head import Head, load_head
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.segments import Link, load_chain, open_segment
 
@@ -137,20 +139,47 @@ def load_sealed(walk: SegmentWalk) -> Iterator[list[Record]]:
 
 
 def load_records(layout: Layout) -> Iterator[Record]:
-    """Yield every record in order; at the newest segment's end, stop before an incomplete or damaged tail.
+    """Yield every record in order; at the newest segment's end, stop before a tail that nobody acknowledged.
 
-    Raises LogCorrupt for damage before the newest segment.
+    Raises LogCorrupt for damage before the newest segment, AcknowledgedLost for acknowledged records that cannot be
+    read.
     """
+    head = load_head(layout)  # before the walk: a writer that goes on meanwhile is no fault
     position = Position()
+    walk = None
     load = partial(load_blob, layout)
     for link in load_chain(layout):
         walk = SegmentWalk(link, position, load)
         groups = walk.groups() if link.sealed_bytes is None else load_sealed(walk)
         for group in groups:
+            check_acknowledged(walk, group, head)
             yield from group
+    if head is not None and position.seq < head.seq:
+        raise build_lost(layout, walk, head)
+
+
+def check_acknowledged(walk: SegmentWalk, records: list[Record], head: Head | None) -> None:
+    """Compare the record that the head acknowledged, if it is among these. Raises LogCorrupt for another one."""
+    if head is None or not records[0].recorded.seq <= head.seq <= records[-1].recorded.seq:
+        return
+    if records[head.seq - records[0].recorded.seq].h != head.h:
+        reason = f"record {head.seq} is not the one that event-log.head acknowledged"
+        raise LogCorrupt(reason, file=walk.link.segment.path, offset=walk.end, seq=head.seq)
+
+
+def build_lost(layout: Layout, walk: SegmentWalk | None, head: Head) -> AcknowledgedLost:
+    """The fault of a log whose `walk` ended before the head; None: there was nothing to walk over."""
+    if walk is None:
+        return AcknowledgedLost("the log is gone", file=layout.active, seq=head.seq)
+    seq = walk.position.seq + 1
+    reason = f"records {seq} to {head.seq} were acknowledged, and are gone or damaged"
+    if walk.damage:
+        reason = f"{reason}: {walk.damage}"
+    offset = walk.damage_offset if walk.damage else walk.end
+    return AcknowledgedLost(reason, file=walk.link.segment.path, offset=offset, seq=seq)
 
 
 def read_log(layout: Layout) -> Iterator[Recorded]:
-    """Yield every event of the log with its place. Raises LogCorrupt, OSError."""
+    """Yield every event of the log with its place. Raises LogCorrupt, AcknowledgedLost, OSError."""
     for record in load_records(layout):
         yield record.recorded

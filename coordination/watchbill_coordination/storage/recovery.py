@@ -8,8 +8,6 @@ and seq. Reads only; putting the tail aside is done by `quarantine_tail`, which 
 from __future__ import annotations
 
 import hashlib
-import itertools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +16,16 @@ from watchbill_coordination.codec.records import Record, is_record
 from watchbill_coordination.core.events import LogTruncated
 from watchbill_coordination.storage.atomic import make_directories, write_atomic
 from watchbill_coordination.storage.blobs import load_blob
-from watchbill_coordination.storage.faults import AcknowledgedLost, LogCorrupt
+from watchbill_coordination.storage.faults import LogCorrupt
 from watchbill_coordination.storage.head import Head, load_head
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.reading import Position, SegmentWalk, load_sealed
+from watchbill_coordination.storage.reading import (
+    Position,
+    SegmentWalk,
+    build_lost,
+    check_acknowledged,
+    load_sealed,
+)
 from watchbill_coordination.storage.segments import Segment, load_chain, open_segment
 
 Visit = Callable[[Record], object]
@@ -60,20 +64,21 @@ def recover(layout: Layout, visit: Visit, *, accept_loss: bool = False) -> Recov
     for link in load_chain(layout):
         walk = SegmentWalk(link, position, partial(load_blob, layout))
         groups = walk.groups() if link.sealed_bytes is None or accept_loss else load_sealed(walk)
-        for record in itertools.chain.from_iterable(groups):
-            visit(record)
-            if head is not None and record.recorded.seq == head.seq and record.h != head.h and not accept_loss:
-                raise _tell_other_log(layout, walk, head)
+        for group in groups:
+            for record in group:
+                visit(record)
+            if not accept_loss:
+                check_acknowledged(walk, group, head)
         last = walk if walk.end or last is None else last
         if walk.end != link.sealed_bytes:
             break  # the newest, or damage that is accepted
     if walk is None or last is None:
         if head is not None and not accept_loss:
-            raise AcknowledgedLost("the log is gone", file=layout.active, seq=head.seq)
+            raise build_lost(layout, None, head)
         return Recovered(position)
     tail = _load_tail(walk) if last is walk else None
     if not accept_loss:
-        _check_tail(walk, tail, head)
+        _check_tail(layout, walk, tail, head)
     return Recovered(position, last.link.segment, last.end, last.sha256, tail)
 
 
@@ -99,17 +104,13 @@ def _load_tail(walk: SegmentWalk) -> Tail | None:
     return Tail(walk.link.segment, walk.end, content, walk.damage or "the last group of records is incomplete")
 
 
-def _check_tail(walk: SegmentWalk, tail: Tail | None, head: Head | None) -> None:
+def _check_tail(layout: Layout, walk: SegmentWalk, tail: Tail | None, head: Head | None) -> None:
     """Raise unless the tail, if there is one, may be put aside."""
-    path, seq = walk.link.segment.path, walk.position.seq + 1
-    offset = walk.damage_offset if walk.damage else walk.end
-    if head is not None and head.seq >= seq:
-        reason = f"records {seq} to {head.seq} were acknowledged, and are gone or damaged"
-        if walk.damage:
-            reason = f"{reason}: {walk.damage}"
-        raise AcknowledgedLost(reason, file=path, offset=offset, seq=seq)
+    if head is not None and head.seq > walk.position.seq:
+        raise build_lost(layout, walk, head)
     if tail is not None and walk.damage and _has_record(tail.content, walk.damage_offset - tail.offset):
-        raise LogCorrupt(f"{walk.damage}; whole records follow", file=path, offset=offset, seq=walk.damage_seq)
+        reason, path = f"{walk.damage}; whole records follow", walk.link.segment.path
+        raise LogCorrupt(reason, file=path, offset=walk.damage_offset, seq=walk.damage_seq)
 
 
 def _has_record(content: bytes, start: int) -> bool:
@@ -120,8 +121,3 @@ def _has_record(content: bytes, start: int) -> bool:
             return True
         start += 1
     return False
-
-
-def _tell_other_log(layout: Layout, walk: SegmentWalk, head: Head) -> LogCorrupt:
-    reason = f"record {head.seq} is not the one that {os.path.basename(layout.head)} acknowledged"
-    return LogCorrupt(reason, file=walk.link.segment.path, offset=walk.end, seq=head.seq)
