@@ -106,6 +106,7 @@ def test_stop_leaves_no_process(own_system: LocalSystem) -> None:
         return [line for line in lines if str(own_system.home) in line or "sleep 304" in line]
 
     wait_for(lambda: left() == [], "no process is left")
+    assert own_system.watchbill("verify").code == 0
 
 
 def test_a_pod_that_registers_only_after_the_operators_restart_is_heard(own_system: LocalSystem) -> None:

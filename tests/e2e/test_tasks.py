@@ -35,7 +35,32 @@ def test_kubectl_wait_knows_when_a_task_is_complete(system: LocalSystem, name: N
     """The conditions are those of a Job."""
     system.apply(task(name("wait"), command=args("true")))
 
-    system.kubectl("wait", "--for=condition=Complete", f"task/{name('wait')}", "--timeout=20s")
+    said = system.kubectl("wait", "--for=condition=Complete", f"task/{name('wait')}", "--timeout=20s")
+
+    assert "condition met" in said
+
+
+def test_kubectl_wait_knows_when_a_task_has_failed(system: LocalSystem, name: Name) -> None:
+    """As of a Job: nobody waits for Complete until the time is over."""
+    system.apply(task(name("fail"), command=args("false"), retryPolicy={"maxRetries": 0}))
+
+    said = system.kubectl("wait", "--for=condition=Failed", f"task/{name('fail')}", "--timeout=20s")
+
+    assert "condition met" in said
+
+
+def test_tasks_are_selected_by_where_they_stand_and_whose_they_are(system: LocalSystem, name: Name) -> None:
+    """`kubectl get wt --field-selector`, without a look at all that ended long ago."""
+    held, done = name("held"), name("done")
+    system.apply(task(held, command=args("true"), suspend=True), task(done, command=args("true")))
+    system.wait_for_phase(done)
+
+    def selected(selector: str) -> set[str]:
+        return {item["metadata"]["name"] for item in system.list("wt", "--field-selector", selector)} & {held, done}
+
+    assert selected("status.phase=Pending") == {held}
+    assert selected("status.phase!=Pending,spec.role=blue") == {done}
+    assert selected("spec.role=green") == set()
 
 
 def test_a_prompt_alone_is_read_by_the_agents_own_program(system: LocalSystem, name: Name) -> None:
