@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections import Counter
 
-from support.local_system import LocalSystem, agent, args, shell, task
+from support.local_system import LocalSystem, agent, args, command_lines, shell, task
 from support.waiting import wait_for
 
 
@@ -102,8 +102,7 @@ def test_stop_leaves_no_process(own_system: LocalSystem) -> None:
     own_system.watchbill("stop", "--drain", "0")
 
     def left() -> list[str]:
-        lines = own_system.run("ps", "-eo", "args").out.splitlines()
-        return [line for line in lines if str(own_system.home) in line or "sleep 304" in line]
+        return [line for line in command_lines() if str(own_system.home) in line or "sleep 304" in line]
 
     wait_for(lambda: left() == [], "no process is left")
     assert own_system.watchbill("verify").code == 0

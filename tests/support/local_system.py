@@ -121,6 +121,17 @@ class LocalSystem:
         return int(json.loads((self.home / "run" / f"{process}.json").read_text())["pid"])
 
 
+def command_lines() -> list[str]:
+    """The command lines of all processes of this machine that one may see."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace").strip())
+        except OSError:
+            continue  # it ended meanwhile
+    return lines
+
+
 def task(name: str, **spec: Any) -> dict[str, Any]:
     """A Task for blue unless it says otherwise."""
     if not {"type", "role", "agentRef"} & set(spec):
