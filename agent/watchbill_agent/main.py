@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import time
 
 from watchbill_agent import process_group
 from watchbill_agent.command_runner import CommandRunner
@@ -19,7 +20,7 @@ from watchbill_agent.lifecycle import StopSignal
 from watchbill_agent.loop import AgentLoop
 from watchbill_agent.outcome import EX_CONFIG
 from watchbill_agent.settings import Settings, SettingsError, parse_settings
-from watchbill_agent.workspace import count_start
+from watchbill_agent.workspace import clear_state
 
 EX_IOERR = 74
 
@@ -50,7 +51,8 @@ def run_agent() -> int:
 async def _live(settings: Settings) -> None:
     """Serve until released."""
     end_former_life(settings)
-    start = count_start(settings.state)
+    clear_state(settings.state)
+    start = time.time_ns() // 1_000_000  # by the clock: commands may change any file that could keep a count
     incarnation = f"{settings.pod_uid}/{start}"
     agent = AgentLoop(settings, CommandRunner(), incarnation=incarnation, start=start)
     loop = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
-"""The agent's own folders: attempt directories, and the count of its lives.
+"""The agent's own folders: attempt directories, and the state folder at the start of a life.
 
 Owns what lies below work/ and which environment a command gets. Invariant: every attempt begins in a folder that was
 empty a moment before, and the names in its environment that begin with WATCHBILL_ are ours. Never touches the
-mailboxes; removes only below work/, and never follows a link out of it.
+mailboxes; removes only below work/ and state/, and never follows a link out of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,37 +21,17 @@ from watchbill_agent.settings import Settings
 from watchbill_coordination.codec.messages import is_task_uid
 from watchbill_coordination.core.messages import Assign
 from watchbill_coordination.core.specs import TaskUid
-from watchbill_coordination.storage.atomic import TEMPORARY, write_atomic
+from watchbill_coordination.storage.atomic import TEMPORARY
 from watchbill_coordination.storage.layout import work_directory
 
 PROMPT, STDIN, RESULT = ".prompt", ".stdin", "result"
-MAX_STARTS = 9_000_000  #: of one workspace: numbers of outbox files grow with it, and stay below 2**53
-TAMPERED_STEP_SECONDS = 600  #: the time in these steps is higher than any honest count, and below MAX_STARTS till 2141
 MAX_SYNCED = 1000  #: files of a result that are synced; a result with more is refused anyway
 
 logger = logging.getLogger(__name__)
 
 
-def count_start(state: Path) -> int:
-    """Return the number of this life of the process, from 1, growing, and remember it. Raises OSError.
-
-    Commands could write here: whatever is no plain file, or half of one, is removed. A count that cannot be one is
-    replaced by the time, which is higher than any honest one before it.
-    """
-    path = state / "incarnation"
-    try:
-        starts = int(path.read_text()) if path.is_file() or not os.path.lexists(path) else -1
-    except FileNotFoundError:
-        starts = 0
-    except (OSError, ValueError):
-        starts = -1
-    _remove_odd(state)
-    start = (starts if 0 <= starts < MAX_STARTS else int(time.time()) // TAMPERED_STEP_SECONDS) + 1
-    write_atomic(path, f"{start}\n".encode(), sync=False)
-    return start
-
-
-def _remove_odd(state: Path) -> None:
+def clear_state(state: Path) -> None:
+    """Remove from the state folder what is no plain file, or half of one: commands can write there. Raises OSError."""
     with os.scandir(state) as entries:
         odd = [e.path for e in entries if e.name.startswith(TEMPORARY) or not e.is_file(follow_symlinks=False)]
     for path in odd:

@@ -100,7 +100,7 @@ class ReplicaRegistered(Event):
     """An agent process said that it is there. A new incarnation ends all that the former one did."""
 
     agent: ReplicaName
-    incarnation: str  #: `<pod uid>/<start>`
+    incarnation: str  #: `<pod uid>/<start>`; the start is a number that grows
     slots: int
 
 

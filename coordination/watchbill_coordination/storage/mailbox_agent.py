@@ -1,9 +1,9 @@
 """The agent's ends of its mailboxes: reading the inbox, writing the outbox.
 
 Owns what of the inbox was handled, and the numbers of outbox files. Invariant: a message of a lower epoch than one seen
-before is dropped, so a deposed operator that still writes is harmless; outbox numbers grow over restarts, since the
-start counter is their upper half. A file in the outbox stays until the operator acknowledges it. Never removes
-anything from the inbox (the agent's mount of it is read-only), and syncs only what cannot be produced again.
+before is dropped, so a deposed operator that still writes is harmless; outbox numbers grow over restarts, since they
+begin with the time of the start. A file in the outbox stays until the operator acknowledges it. Never removes anything
+from the inbox (the agent's mount of it is read-only), and syncs only what cannot be produced again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from watchbill_coordination.core.messages import Message
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.storage.atomic import TEMPORARY, write_atomic
 
-FILES_PER_START = 1_000_000_000  #: outbox files of one life of the process
+NUMBERS_PER_MILLISECOND = 1000  #: more files than a life can write in one; numbers stay below 2**53 until 2255
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +86,11 @@ class OutboxWriter:
     """Writes the outbox of the agent that runs here."""
 
     def __init__(self, directory: Path, replica: ReplicaName, incarnation: str, *, start: int) -> None:
-        """`start` is the number of this life of the process, from 1."""
+        """`start` is when this life of the process began, in milliseconds since the Unix epoch."""
         self._directory = directory
         self._replica = replica
         self._incarnation = incarnation
-        self._numbers = count(start * FILES_PER_START + 1)
+        self._numbers = count(start * NUMBERS_PER_MILLISECOND)
 
     def sweep(self) -> None:
         """Remove what a former life had half written. Raises OSError: no outbox."""

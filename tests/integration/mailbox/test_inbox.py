@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from support.volume import REPLICA, make_volume
-from watchbill_coordination.core.messages import Ack, Drain, Message
+from watchbill_coordination.codec.messages import MessageFile
+from watchbill_coordination.core.messages import Ack, Drain, Message, Released
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.mailbox import InboxWriter
+from watchbill_coordination.storage.mailbox import InboxWriter, OutboxReader
 from watchbill_coordination.storage.mailbox_agent import InboxReader, OutboxWriter
 
 DRAIN = Drain(deadline_seconds=30.0)
@@ -134,6 +135,29 @@ def test_an_agent_removes_only_mailbox_files_on_acknowledgement(layout: Layout) 
 
     assert precious.exists()
     assert os.listdir(outbox) == []
+
+
+def test_numbers_grow_over_the_lives_of_an_agent(layout: Layout) -> None:
+    """However short a life was: what it wrote is read before what the next one writes."""
+    outbox = layout.workspace(REPLICA) / "outbox"
+    first = OutboxWriter(outbox, REPLICA, "pod/7", start=7)
+    names = [first.send([DRAIN], read=0, sync=False) for _ in range(3)]
+
+    names.append(OutboxWriter(outbox, REPLICA, "pod/8", start=8).send([DRAIN], read=0, sync=False))
+
+    assert names == sorted(names)
+
+
+def test_a_start_in_the_year_2200_has_numbers_that_are_read(layout: Layout) -> None:
+    """They stay below the bound that all readers agree on."""
+    outbox = layout.workspace(REPLICA) / "outbox"
+    start = 7_258_118_400_000
+    OutboxWriter(outbox, REPLICA, f"pod/{start}", start=start).send(
+        [Released(incarnation=f"pod/{start}")], read=0, sync=False
+    )
+
+    (file,) = OutboxReader(layout, REPLICA).poll()
+    assert isinstance(file, MessageFile)
 
 
 def test_half_written_files_of_a_former_life_are_swept(layout: Layout) -> None:
