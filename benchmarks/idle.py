@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.bench_system import BenchSystem
 
+SETTLE_SECONDS = 5.0  #: for what the measurement before this one still causes: an Agent's last status, projections
 TICKS = os.sysconf("SC_CLK_TCK")
 READING = re.compile(r"verb=\"(get|list|watch)\"", re.IGNORECASE)
 WRITE = re.compile(r"^watchbill_api_calls_total\{(.*)\} ([0-9.e+]+)$", re.MULTILINE)
@@ -17,6 +18,7 @@ WRITE = re.compile(r"^watchbill_api_calls_total\{(.*)\} ([0-9.e+]+)$", re.MULTIL
 
 def measure_idle(system: BenchSystem, seconds: float) -> list[tuple[str, str, str]]:
     """Processor time and writes over `seconds`, memory at their end; operator and the agents of the samples."""
+    time.sleep(SETTLE_SECONDS)
     pids = [system.pid("operator"), *system.agent_pids()[:5]]
     before, writes = cpu_seconds(pids), api_writes(system)
     time.sleep(seconds)  # the measurement itself
