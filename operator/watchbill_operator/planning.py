@@ -146,7 +146,7 @@ def _plan_present(pool: _Pool, pod: PodView, replica: ReplicaState | None) -> Pl
 def _plan_lost(pool: _Pool, pod: PodView) -> Plan:
     """A given up replica whose pod is there: a container that was started again may register, one that hangs goes."""
     if pod.is_between_runs:
-        return Plan()
+        return _plan_delete(pod, "Outdated") if pool.is_outdated(pod) else Plan()
     if pool.now < pod.started_at + REGISTER_SECONDS:
         return Plan(next_due=pod.started_at + REGISTER_SECONDS)
     return _plan_delete(pod, "Unresponsive", SHORT_GRACE_SECONDS)

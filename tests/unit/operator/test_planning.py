@@ -139,6 +139,16 @@ def test_a_restarted_container_is_waited_for() -> None:
     assert plan(agent, ledger, a_pod(agent, 0, status=running)) == Plan(next_due=START + 30)
 
 
+def test_a_lost_pod_that_cannot_start_again_follows_its_agents_mend() -> None:
+    """Its image vanished while it ran; nothing runs in it, so another image in the Agent need not wait for it."""
+    ledger = start_pool("blue-0")
+    ledger.do(LoseReplica(agent=ReplicaName("blue-0"), incarnation="pod-of-blue-0/1", reason="ContainerRestarted"))
+    waiting = container_status(state={"waiting": {"reason": "ImagePullBackOff"}}, restartCount=1)
+    old, new = an_agent(), an_agent(image="agent:2")
+
+    assert [delete.reason for delete in plan(new, ledger, a_pod(old, 0, status=waiting)).deletes] == ["Outdated"]
+
+
 def test_a_restarted_container_that_never_registers_is_replaced() -> None:
     """It hangs before it could say anything."""
     ledger = start_pool("blue-0")
