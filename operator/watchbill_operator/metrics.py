@@ -12,7 +12,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -26,6 +26,8 @@ from watchbill_coordination.core.events import (
 )
 from watchbill_coordination.core.state import AgentState, Level, Phase, ReplicaPhase, State, TaskState
 from watchbill_operator.api import Request
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # else each counter has a series for its birth
 
 SYNC_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 1800.0)
@@ -109,8 +111,9 @@ class _Derived(Collector):
 def build_task_gauges(state: State, now: float) -> Iterator[Metric]:
     """Tasks by phase; depth and oldest age of the queues by role (or Agent, or type) that is asked for."""
     phases = Tally(dict.fromkeys(Phase, 0))
-    depth: Tally[str] = Tally()
-    oldest: dict[str, float] = {}
+    roles = sorted({agent.spec.role for agent in state.agents.values() if not agent.removed})
+    depth = Tally(dict.fromkeys(roles, 0))  # an empty queue is told as 0, so that no series ends
+    oldest = dict.fromkeys(roles, 0.0)
     for task in state.tasks.values():
         phases[task.phase] += 1
         if task.phase is Phase.QUEUED:

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from watchbill_coordination.core.events import EVENT_TYPES
+from watchbill_coordination.core.state import State
+from watchbill_operator.metrics import Metrics
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOMS = ("agent", "cli", "coordination", "local", "operator", "tests")
@@ -105,3 +107,14 @@ def test_the_command_is_installed() -> None:
 def test_agents_md_is_short() -> None:
     """At most 80 lines, so that it is read."""
     assert len((CHECKOUT / "AGENTS.md").read_text().splitlines()) <= 80
+
+
+def test_every_metric_is_in_the_docs() -> None:
+    """By its name in the text form."""
+    metrics = Metrics()
+    metrics.derive_from(State)
+    text = (CHECKOUT / "docs" / "metrics.md").read_text()
+    names = {family.name for family in metrics.registry.collect()}
+
+    assert len(names) > 10
+    assert [name for name in sorted(names) if f"`{name}" not in text] == []
