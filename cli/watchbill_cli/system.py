@@ -48,6 +48,7 @@ def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = No
     `kubeconfig` names a control plane that is there already; without one the small API server is started.
     Raises Refused with the last words of a process that did not come up.
     """
+    _keep_control_plane(home, kubeconfig)
     if kubeconfig is None:
         cluster = _start_server(home, progress, port)
     else:
@@ -117,6 +118,20 @@ def _start_server(home: Home, progress: Progress, port: int | None) -> Cluster:
     cluster = Cluster(home.kubeconfig)
     _wait_for(home, server, cluster.is_ready)
     return cluster
+
+
+def _keep_control_plane(home: Home, kubeconfig: Path | None) -> None:
+    """Refuse to lead one volume from two control planes: in the second one all Tasks of the first would be missing.
+
+    Raises Refused.
+    """
+    mark = home.run / "control-plane"
+    now = str(kubeconfig.resolve()) if kubeconfig else "small"
+    before = mark.read_text() if mark.exists() else now
+    if before != now:
+        again = f"`--kubeconfig {before}`" if before != "small" else "no --kubeconfig"
+        raise Refused(f"{home.path} was started with {again}: do so again, or set WATCHBILL_HOME to another folder")
+    mark.write_text(now)
 
 
 def _adopt_kubeconfig(home: Home, kubeconfig: Path) -> None:

@@ -44,6 +44,18 @@ def test_a_port_that_is_none_is_told(tmp_path: Path) -> None:
     assert "from 1 to 65535" in done.err
 
 
+def test_a_home_keeps_to_its_control_plane(tmp_path: Path) -> None:
+    """In another one all of its Tasks would be missing, and the log would call them deleted."""
+    system = LocalSystem(tmp_path / "home")
+    (system.home / "run").mkdir(parents=True)
+    (system.home / "run" / "control-plane").write_text("/some/kubeconfig")
+
+    done = system.watchbill("start")
+
+    assert done.code == 2
+    assert "--kubeconfig /some/kubeconfig" in done.err
+
+
 def test_two_homes_are_two_systems(system: LocalSystem, tmp_path: Path) -> None:
     """Side by side; neither sees the other's tasks."""
     other = LocalSystem(tmp_path / "other")
