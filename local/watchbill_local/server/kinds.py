@@ -30,6 +30,7 @@ from watchbill_local.server.values import Obj, copy_value, dig, load_table
 Cell = Callable[[Obj, float], Any]
 
 MAX_DATA_BYTES = 1024 * 1024
+_FIXED = "Forbidden: field is immutable when `immutable` is set"
 _FIELDS = {field.name for field in fields(Resource)}
 _PLAIN_COLUMNS: list[Obj] = [{"name": "Name"}, {"name": "Age"}]
 
@@ -54,7 +55,7 @@ def fill_secret(value: Obj, old: Obj | None, now: str) -> None:
 
 
 def check_data(value: Obj, old: Obj | None) -> list[Cause]:
-    """Refuse keys of a config map or secret that cannot be file names, and data beyond 1 MiB, counted decoded."""
+    """Refuse keys that cannot be file names, data beyond 1 MiB, counted decoded, and changes of what is immutable."""
     encoded = "data" if value.get("kind") == "Secret" else "binaryData"
     members = [(field, key, text) for field in ("data", "binaryData") for key, text in (value.get(field) or {}).items()]
     causes = [invalid_value(f"{field}[{key}]", key, why) for field, key, _ in members for why in check_data_key(key)]
@@ -62,7 +63,17 @@ def check_data(value: Obj, old: Obj | None) -> list[Cause]:
     if sum(sizes) > MAX_DATA_BYTES:
         cause = too_long("data", MAX_DATA_BYTES)
         causes.append(cause if value.get("kind") == "Secret" else cause._replace(field=""))
-    return causes
+    before = old if old and old.get("immutable") else value
+    changed = [
+        field for field in ("immutable", "data", "binaryData") if (before.get(field) or {}) != (value.get(field) or {})
+    ]
+    return causes + [Cause("FieldValueForbidden", field, _FIXED) for field in changed]
+
+
+def check_lease(value: Obj, old: Obj | None) -> list[Cause]:
+    """Refuse a lease that is over as soon as it is taken."""
+    seconds = dig(value, "spec", "leaseDurationSeconds", default=1)
+    return [invalid_value("spec.leaseDurationSeconds", seconds, "must be greater than 0")] if seconds <= 0 else []
 
 
 def decide_pod_status(value: Obj) -> str:
@@ -168,7 +179,7 @@ _CELLS: dict[str, Cell] = {
 
 
 _FILLS: dict[str, Fill] = {"definition": fill_crd, "namespace": fill_namespace, "pod": fill_pod, "secret": fill_secret}
-_CHECKS: dict[str, Check] = {"data": check_data, "definition": check_crd, "pod": check_pod}
+_CHECKS: dict[str, Check] = {"data": check_data, "definition": check_crd, "lease": check_lease, "pod": check_pod}
 
 
 def _build_kind(entry: Obj) -> Resource:

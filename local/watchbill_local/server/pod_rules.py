@@ -13,7 +13,7 @@ from watchbill_local.server.values import Obj
 _EVICTION_KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _EVICTED = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
 _CONTAINER_LISTS = ("initContainers", "containers")
-_MUTABLE = ("activeDeadlineSeconds", "tolerations", "nodeName", "schedulingGates")
+_MUTABLE = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _IMMUTABLE = (
     "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
@@ -55,7 +55,10 @@ def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
     """Return what is wrong with a pod, or with its change from `old`."""
     spec = value.get("spec") or {}
     causes = [] if spec.get("containers") else [required("spec.containers")]
-    volumes = {volume.get("name") for volume in spec.get("volumes") or []}
+    volumes = [volume.get("name") for volume in spec.get("volumes") or []]
+    for index in [index for index, name in enumerate(volumes) if name in volumes[:index]]:
+        cause = Cause("FieldValueDuplicate", f"spec.volumes[{index}].name", f'Duplicate value: "{volumes[index]}"')
+        causes.append(cause)
     seen: set[str] = set()
     for path, container in _list_containers(spec):
         name, field = container.get("name") or "", f"{path}.name"
@@ -82,10 +85,10 @@ def _list_containers(spec: Obj) -> list[tuple[str, Obj]]:
 
 
 def _is_allowed_update(spec: Obj, old: Obj) -> bool:
-    """Whether nothing differs but what an update may change; the node can be set once."""
+    """Whether nothing differs but what an update may change; the node is set by a binding alone."""
     fixed, before = (
         [{key: value for key, value in side.items() if key not in (*_MUTABLE, *_CONTAINER_LISTS)}]
         + [{**each, "image": path} for path, each in _list_containers(side)]
         for side in (spec, old)
     )
-    return fixed == before and old.get("nodeName") in (None, "", spec.get("nodeName"))
+    return fixed == before

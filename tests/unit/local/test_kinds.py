@@ -107,6 +107,10 @@ def test_the_class_of_service_follows_requests_and_limits(resources: Obj, qos: s
             {"containers": [{"name": "a", "image": "x", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]},
             [("FieldValueNotFound", "spec.containers[0].volumeMounts[0].name")],
         ),
+        (
+            {"volumes": [{"name": "v"}, {"name": "w"}, {"name": "v"}]},
+            [("FieldValueDuplicate", "spec.volumes[2].name")],
+        ),
         ({"restartPolicy": "Perhaps"}, [("FieldValueNotSupported", "spec.restartPolicy")]),
     ],
 )
@@ -127,13 +131,11 @@ def test_of_a_pod_only_few_fields_may_change() -> None:
     assert check("pods", command, old) == check("pods", grace, old) == [("FieldValueForbidden", "spec")]
 
 
-def test_a_pod_is_bound_once() -> None:
-    """The node of a pod can be set and never changed."""
-    free, here, there = pod(), pod(), pod()
-    here["spec"]["nodeName"] = "a"
-    there["spec"]["nodeName"] = "b"
-    assert check("pods", here, free) == []
-    assert check("pods", there, here) == [("FieldValueForbidden", "spec")]
+def test_an_update_does_not_set_the_node_of_a_pod() -> None:
+    """That is for its binding, which tells two schedulers apart."""
+    free, bound = pod(), pod()
+    bound["spec"]["nodeName"] = "a"
+    assert check("pods", bound, free) == check("pods", free, bound) == [("FieldValueForbidden", "spec")]
 
 
 RUNNING = {"name": "main", "ready": True, "state": {"running": {}}, "restartCount": 0}
@@ -257,11 +259,31 @@ def test_the_plain_text_of_a_secret_is_encoded() -> None:
         ("configmaps", {"binaryData": {"a": "A" * (2**20 // 3 * 4 + 8)}}, [("FieldValueTooLong", "")]),
         ("secrets", {"kind": "Secret", "data": {"a": "A" * (2**20 + 4)}}, []),
         ("secrets", {"kind": "Secret", "data": {"a": "A" * (2**20 // 3 * 4 + 8)}}, [("FieldValueTooLong", "data")]),
+        ("leases.coordination.k8s.io", {"spec": {"leaseDurationSeconds": 1}}, []),
+        (
+            "leases.coordination.k8s.io",
+            {"spec": {"leaseDurationSeconds": 0}},
+            [("FieldValueInvalid", "spec.leaseDurationSeconds")],
+        ),
     ],
 )
 def test_a_built_in_kind_refuses_what_makes_no_sense(kind: str, value: Obj, causes: list[tuple[str, str]]) -> None:
     """The few checks that people meet."""
     assert check(kind, value) == causes
+
+
+@pytest.mark.parametrize("kind", ["configmaps", "secrets"])
+@pytest.mark.parametrize("change", [{"data": {"a": "eQ=="}}, {"binaryData": {"b": "eA=="}}, {"immutable": False}])
+def test_what_is_immutable_does_not_change(kind: str, change: Obj) -> None:
+    """Neither data nor the mark itself; each refusal names its field."""
+    old = {"data": {"a": "eA=="}, "immutable": True}
+    assert check(kind, {**old, "metadata": {"labels": {"x": "y"}}}, old) == []
+    assert check(kind, {**old, **change}, old) == [("FieldValueForbidden", field) for field in change]
+
+
+def test_what_is_not_immutable_may_become_so() -> None:
+    """Together with its last change."""
+    assert check("configmaps", {"data": {"a": "y"}, "immutable": True}, {"data": {"a": "x"}}) == []
 
 
 def test_a_namespace_is_labelled_with_its_name() -> None:
