@@ -180,6 +180,8 @@ def _check_schema(root: Obj, where: str) -> list[Cause]:
     """Return what is wrong with a schema; what does not compile must not be stored."""
     try:
         causes = _check_node(root, where, "at the root")
+        if root.get("type") not in (None, "object"):
+            causes.append(invalid_value(f"{where}.type", root["type"], "must be object at the root"))
         if not causes:
             Schema(root)
     except (AttributeError, KeyError, TypeError) as error:  # of a wrong shape, which Go's decoder would refuse

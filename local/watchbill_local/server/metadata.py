@@ -33,8 +33,8 @@ def check_metadata(resource: Resource, metadata: Obj) -> list[Cause]:
 def _check_owners(owners: list[Any]) -> list[Cause]:
     field, words = "metadata.ownerReferences", {"apiVersion": "version must not be empty"}
     return [
-        invalid_value(f"{field}[{index}].{key}", "", words.get(key, "must not be empty"))
-        for index, owner in enumerate(owners)
+        invalid_value(f"{field}.{key}", "", words.get(key, "must not be empty"))
+        for owner in owners
         for key in ("apiVersion", "kind", "name", "uid")
         if not owner.get(key)
     ]

@@ -116,6 +116,12 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
         ),
         (VERSION + "storage", False, "spec.versions", "Invalid value: "),
         (VERSION + "schema", None, "spec.versions[0].schema.openAPIV3Schema", "Required value"),
+        (
+            VERSION + "schema/openAPIV3Schema",
+            {"type": "string"},
+            "spec.validation.openAPIV3Schema.type",
+            'Invalid value: "string": must be object at the root',
+        ),
         (SCHEMA, {}, f"{FIELD}.type", "Required value: must not be empty for specified object fields"),
         (SCHEMA, {"type": "list"}, f"{FIELD}.type", 'Unsupported value: "list": supported values: "array", '),
         (SCHEMA, {"type": "array"}, f"{FIELD}.items", "Required value: must be specified"),

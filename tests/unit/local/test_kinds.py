@@ -315,7 +315,7 @@ def test_a_namespace_is_labelled_with_its_name() -> None:
         ({"finalizers": ["a/b/c"]}, "metadata.finalizers", 'Invalid value: "a/b/c": a valid label key must consist of'),
         (
             {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]},
-            "metadata.ownerReferences[0].uid",
+            "metadata.ownerReferences.uid",
             'Invalid value: "": must not be empty',
         ),
     ],

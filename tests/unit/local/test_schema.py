@@ -170,6 +170,16 @@ def test_a_sound_value_passes(field: Obj, value: Any) -> None:
     assert find_causes(field, value) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "is_host"),
+    [("localhost", True), ("a-b.example.org", True), ("münchen.de", True), ("a_b.com", False), ("1.2.3.4", False)],
+)
+def test_a_host_name_is_what_the_real_server_takes_for_one(name: str, is_host: bool) -> None:
+    """Asked of kube-apiserver 1.36."""
+    causes = find_causes({"type": "string", "format": "hostname"}, name)
+    assert [cause.field for cause in causes] == ([] if is_host else ["spec.x"])
+
+
 def test_an_integer_beyond_its_format_is_refused_without_a_place() -> None:
     """Upstream tells the path in the text alone."""
     expected = 'Invalid value: "": Checked value must be of type integer with format int32 in spec.x'
