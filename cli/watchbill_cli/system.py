@@ -154,6 +154,8 @@ def _node_command(home: Home) -> list[str]:
         str(home.path / "node"),
     ]
     command += ["--volume", f"{CLAIM}={home.volume}"]
+    for image in filter(None, os.environ.get("WATCHBILL_IMAGES", "").split(",")):
+        command += ["--image", image]
     isolation = os.environ.get("WATCHBILL_ISOLATION")
     return [*command, "--isolation", isolation] if isolation else command
 
