@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -41,23 +42,12 @@ class BenchSystem:
         """Pid of `api-server`, `node` or `operator`."""
         return int(json.loads((self.home / "run" / f"{process}.json").read_text())["pid"])
 
-    def agent_pids(self) -> list[int]:
-        """Pids of the agent processes of this system."""
+    def agent_processes(self) -> list[list[int]]:
+        """Pids of each agent of this system: the guard that watches over it, and the agent itself."""
         node = self.pid("node")
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            pid = int(path.name)
-            try:
-                words = (path / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if (
-                b"watchbill_agent" in words
-                and node in ancestors(pid)
-                and b"python" in Path(os.fsdecode(words[0])).name.encode()
-            ):
-                found.append(pid)
-        return found
+        lines = {pid: ancestors(pid) for pid in python_agents()}
+        guards = [pid for pid, above in lines.items() if node in above and not lines.keys() & set(above)]
+        return [[guard, *(pid for pid, above in lines.items() if guard in above)] for guard in guards]
 
     def metrics(self) -> str:
         """The operator's metrics page."""
@@ -76,6 +66,12 @@ class BenchSystem:
             if (event.object.obj.get("status") or {}).get("readyReplicas") == spec["replicas"]:
                 return
 
+    def remove_agent(self, name: str) -> None:
+        """Delete an Agent and wait until its replicas have left."""
+        Agent.objects(self.api, namespace=NAMESPACE).get_by_name(name).delete()
+        while pykube.Pod.objects(self.api, namespace=NAMESPACE).filter(selector={"watchbill.dev/agent": name}):
+            time.sleep(0.1)
+
     def task(self, name: str, argv: list[str], **spec: Any) -> dict[str, Any]:
         """A Task's body."""
         body = {"command": {"args": argv}, "role": "blue", "retryPolicy": {"maxRetries": 0}} | spec
@@ -93,6 +89,19 @@ class BenchSystem:
         environment = {**os.environ, "WATCHBILL_HOME": str(self.home)}
         command = [sys.executable, "-m", "watchbill_cli.main", *words]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def python_agents() -> list[int]:
+    """Pids of all agent processes of this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"watchbill_agent" in words and b"python" in words[0].rpartition(b"/")[2]:
+            found.append(int(path.parent.name))
+    return found
 
 
 def ancestors(pid: int) -> list[int]:

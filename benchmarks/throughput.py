@@ -36,6 +36,7 @@ def measure_throughput(system: BenchSystem, count: int) -> list[tuple[str, str, 
         _, obj = watcher.wait_any()
         missing.discard(obj["metadata"]["name"])
     took = time.monotonic() - began
+    system.remove_agent("bench")
     return [
         (
             f"{count} tasks on {SLOTS} slots, first create to last Succeeded",
