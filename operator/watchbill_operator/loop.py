@@ -157,6 +157,9 @@ class Loop:
         if due is not None:
             seconds = min(seconds, max(0.0, due - time.time()))
         try:
-            await asyncio.wait_for(self._inbox.wake.wait(), seconds)
+            async with asyncio.timeout(
+                seconds
+            ):  # `wait_for` of Python 3.11 loses a cancellation that meets the wake-up
+                await self._inbox.wake.wait()
         except TimeoutError:
             return

@@ -171,7 +171,10 @@ class Patcher:
             due = self._start_due()
             timeout = None if due is None else max(0.0, due - time.monotonic())
             try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
+                async with asyncio.timeout(
+                    timeout
+                ):  # `wait_for` of Python 3.11 loses a cancellation that meets the wake-up
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

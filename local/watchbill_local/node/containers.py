@@ -175,4 +175,5 @@ class ContainerWorker:
         self.show_waiting(waiting)
         if seconds:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._pod.stopping.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._pod.stopping.wait()

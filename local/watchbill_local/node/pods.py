@@ -142,7 +142,8 @@ class PodWorker:
                 container.show_waiting(waiting)
             self.tell_event("FailedMount", waiting["message"], warning=True)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), RETRY_SECONDS)
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self.stopping.wait()
 
     async def plan_launch(self, container: ContainerState) -> Launch:
         """The launch of one container as its spec says now. Raises one of REFUSALS."""
