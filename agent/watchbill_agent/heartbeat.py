@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from watchbill_coordination.storage.atomic import write_atomic
+from watchbill_coordination.storage.layout import HEARTBEAT
 
 INTERVAL_SECONDS = 5.0
 
@@ -20,7 +21,7 @@ class Heartbeat:
     """Writes the sign of life of one incarnation."""
 
     def __init__(self, state: Path, incarnation: str) -> None:
-        self._path = state / "heartbeat.json"
+        self._path = state / HEARTBEAT
         self._incarnation = incarnation
         self._counter = 0
 

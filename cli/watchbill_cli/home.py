@@ -15,6 +15,7 @@ import watchbill_cli
 
 CLAIM = "watchbill-coordination"
 NAMESPACE = "default"
+DAMAGED = 65  #: exit code where the log is damaged, as sysexits.h calls it EX_DATAERR
 
 
 class Refused(Exception):

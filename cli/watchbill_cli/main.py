@@ -12,10 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from watchbill_cli.home import Refused
+from watchbill_cli.home import DAMAGED, Refused
 from watchbill_coordination.storage.faults import LogCorrupt
 
-DAMAGED = 65  #: exit code, as sysexits.h calls it EX_DATAERR
 MAX_PORT = 65_535
 EXIT_CODES = """exit codes: 0 done · 1 something was found wrong, or a Task failed · 2 wrong use, or the one sentence
 on standard error says how to mend it · 65 the event log is damaged · 130 interrupted"""

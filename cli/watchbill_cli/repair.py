@@ -11,7 +11,7 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 
-from watchbill_cli.home import Refused, default_home, volume_root
+from watchbill_cli.home import DAMAGED, Refused, default_home, volume_root
 from watchbill_cli.verify import exit_code, render
 from watchbill_coordination.coordinator.repair import Repaired, Step, repair
 from watchbill_coordination.storage.epochs import load_own_holder
@@ -32,7 +32,7 @@ def run_repair(arguments: Namespace) -> int:
         )
     except LogCorrupt as error:
         print(f"watchbill: {error} (`watchbill repair --accept-loss` shows what that gives up)", file=sys.stderr)
-        return 65
+        return DAMAGED
     except StorageFault as error:
         raise Refused(str(error)) from error
     print(to_json(repaired) if arguments.output == "json" else to_text(repaired))

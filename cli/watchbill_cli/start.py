@@ -24,7 +24,7 @@ from watchbill_cli.system import NODE, exclusive, running, start_system
 from watchbill_cli.tables import Progress, render_table, task_row
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.specs import ReplicaName
-from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.layout import HEARTBEAT, Layout
 from watchbill_coordination.storage.reading import read_log
 
 READY_SECONDS = 60.0
@@ -98,7 +98,7 @@ def is_alive(home: Home, agent: Mapping[str, Any], fresh: float) -> bool:
     layout = Layout(home.volume)
     name = agent["metadata"]["name"]
     ready = int((agent.get("status") or {}).get("readyReplicas", 0))
-    beats = (layout.workspace(ReplicaName(f"{name}-{n}")) / "state" / "heartbeat.json" for n in range(ready))
+    beats = (layout.workspace(ReplicaName(f"{name}-{n}")) / "state" / HEARTBEAT for n in range(ready))
     return all(beat.exists() and beat.lstat().st_mtime >= fresh for beat in beats)
 
 

@@ -55,10 +55,11 @@ def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = No
         _adopt_kubeconfig(home, kubeconfig)
         cluster = Cluster(home.kubeconfig)
     node = find(home, NODE) or start(home, NODE, _node_command(home), {})
-    if find(home, OPERATOR) is None:
+    operator = find(home, OPERATOR)
+    if operator is None:
         home.operator_status.unlink(missing_ok=True)  # of a former life
     apply_crds(home, cluster)
-    operator = find(home, OPERATOR) or start(home, OPERATOR, _module("watchbill_operator"), operator_environment(home))
+    operator = operator or start(home, OPERATOR, _module("watchbill_operator"), operator_environment(home))
     progress.say("starting operator and node")
     _wait_for(home, operator, lambda: load_operator_phase(home) == "leading")
     if not node.is_alive():

@@ -10,12 +10,10 @@ import json
 from argparse import Namespace
 from dataclasses import asdict
 
-from watchbill_cli.home import default_home, volume_root
+from watchbill_cli.home import DAMAGED, default_home, volume_root
 from watchbill_coordination.coordinator.verify import Report, verify
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.verify import Finding
-
-DAMAGED = 65  #: exit code, as sysexits.h calls it EX_DATAERR
 
 
 def run_verify(arguments: Namespace) -> int:

@@ -221,8 +221,3 @@ class Fleet:
         """Plan again, once this call counts as ended."""
         asyncio.get_running_loop().call_soon(self._wiring.replan, name)
         self._wiring.changed(name)
-
-
-def agent_of(body: Mapping[str, Any]) -> AgentName:
-    """The Agent that a pod belongs to by its label; empty where there is none."""
-    return AgentName(str((body["metadata"].get("labels") or {}).get(AGENT_LABEL, "")))

@@ -16,9 +16,8 @@ from watchbill_coordination.core.commands import LoseReplica
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.core.state import ReplicaPhase, ReplicaState
 from watchbill_coordination.storage.hostile import HostileFileError, open_directory, read_regular
-from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.layout import HEARTBEAT, Layout
 
-HEARTBEAT_FILE = "heartbeat.json"
 SIZE_LIMIT = 16 * 1024  #: bytes
 STALE_AFTER_SECONDS = 20.0
 WATCH_GAP_SECONDS = 7.0  #: between two looks; of a longer gap only this much counts as watched
@@ -53,7 +52,7 @@ def read_heartbeat(layout: Layout, replica: ReplicaName) -> Heartbeat | None:
     """The heartbeat in that replica's state folder, or None where there is no sound one. Never blocks."""
     try:
         with open_directory(layout.workspace(replica), ("state",)) as folder:
-            return parse_heartbeat(read_regular(folder, HEARTBEAT_FILE, SIZE_LIMIT))
+            return parse_heartbeat(read_regular(folder, HEARTBEAT, SIZE_LIMIT))
     except HostileFileError:
         return None
 

@@ -29,7 +29,6 @@ REPLICA_LABEL = "watchbill.dev/replica"
 TEMPLATE_LABEL = "watchbill.dev/template"
 NAME_LABEL = "app.kubernetes.io/name"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-POD_SELECTOR = f"{NAME_LABEL}=watchbill-agent,{MANAGED_BY_LABEL}=watchbill"
 
 CONTAINER = "agent"
 COORDINATION_VOLUME = "coordination"

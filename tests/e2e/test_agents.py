@@ -121,7 +121,10 @@ def test_agents_log_what_they_do(system: LocalSystem, name: Name) -> None:
     system.apply(task(name("logged"), command=args("true")))
     replica = system.wait_for_phase(name("logged"))["agent"]
 
-    wait_for(lambda: name("logged") in system.kubectl("logs", replica), "the log names the task")
+    said = wait_for(
+        lambda: [x for x in system.kubectl("logs", replica).splitlines() if name("logged") in x], "it is named"
+    )
+    assert any("starts" in line for line in said)
 
 
 def test_a_changed_agent_gets_new_pods_one_after_another(system: LocalSystem, name: Name) -> None:

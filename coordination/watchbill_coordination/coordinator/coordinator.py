@@ -105,11 +105,6 @@ class Coordinator:
         return self._log.committed_seq
 
     @property
-    def log_bytes(self) -> int:
-        """Committed bytes of the active segment."""
-        return self._log.committed_bytes
-
-    @property
     def pending(self) -> int:
         """Events that wait for `commit`."""
         return self._log.pending

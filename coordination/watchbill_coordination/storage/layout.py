@@ -13,6 +13,7 @@ from watchbill_coordination.core.specs import ReplicaName, TaskUid
 
 ACTIVE = "event-log.jsonl"
 WORKSPACE_PARTS = ("inbox", "outbox", "work", "state")
+HEARTBEAT = "heartbeat.json"  #: below a workspace's state/
 
 
 @dataclass(frozen=True, slots=True)
