@@ -6,6 +6,7 @@ Owns what a user sees while that happens. The work is done by the system that it
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -99,7 +100,7 @@ def is_alive(home: Home, agent: Mapping[str, Any], fresh: float) -> bool:
     name = agent["metadata"]["name"]
     ready = int((agent.get("status") or {}).get("readyReplicas", 0))
     beats = (layout.workspace(ReplicaName(f"{name}-{n}")) / "state" / HEARTBEAT for n in range(ready))
-    return all(beat.exists() and beat.lstat().st_mtime >= fresh for beat in beats)
+    return all(os.path.lexists(beat) and beat.lstat().st_mtime >= fresh for beat in beats)  # a link is not followed
 
 
 def is_ready(agent: Mapping[str, Any]) -> bool:
