@@ -94,6 +94,11 @@ class Request:
         return "/".join(part for part in (self.resource.plural, self.name, self.subresource) if part)
 
     @property
+    def kind(self) -> str:
+        """What it is about, as RBAC and the metrics call it: `tasks`, `tasks/status`."""
+        return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+
+    @property
     def verb(self) -> str:
         """The verb as RBAC and the metrics call it."""
         if self.method == "GET":

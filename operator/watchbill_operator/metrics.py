@@ -51,7 +51,9 @@ class Metrics:
         self.run_seconds = self._histogram("run_seconds", "From given to accepted result.", LATENCY_BUCKETS)
         self.records = Counter("watchbill_log_records", "Records appended.", registry=self.registry)
         self.attempts = Counter("watchbill_attempts", "Attempts by outcome.", ["outcome"], registry=self.registry)
-        self.api_calls = Counter("watchbill_api_calls", "API calls.", ["verb", "code"], registry=self.registry)
+        self.api_calls = Counter(
+            "watchbill_api_calls", "API calls.", ["verb", "resource", "code"], registry=self.registry
+        )
         self.api_seconds = Histogram(
             "watchbill_api_seconds", "Time of API calls.", ["verb"], buckets=LATENCY_BUCKETS, registry=self.registry
         )
@@ -63,7 +65,7 @@ class Metrics:
 
     def count_call(self, request: Request, code: int, seconds: float) -> None:
         """One API call; code 0 where no answer came. Called from the API's threads."""
-        self.api_calls.labels(request.verb, str(code)).inc()
+        self.api_calls.labels(request.verb, request.kind, str(code)).inc()
         self.api_seconds.labels(request.verb).observe(seconds)
 
     def count_records(self, records: Iterable[Recorded], state: State) -> None:

@@ -143,6 +143,12 @@ class OperatorProcess:
                 return float(value)
         return 0.0
 
+    def calls(self, verb: str) -> float:
+        """API calls with this verb that were answered with success, of all resources."""
+        samples = (line.rpartition(" ") for line in self.get("/metrics")[1].splitlines())
+        name, wanted = "watchbill_api_calls_total{", ('code="200"', f'verb="{verb}"')
+        return sum(float(n) for labels, _, n in samples if labels.startswith(name) and all(w in labels for w in wanted))
+
     def events(self) -> Iterator[tuple[str, Any]]:
         """Type and event of every record in the log."""
         for recorded in read_log(Layout(self.root)):

@@ -128,16 +128,13 @@ def test_an_idle_operator_writes_nothing_but_its_lease(server: ApiServer, operat
     )
     expect_phase(server, "a", "Queued NoSuchAgent")
     wait_for(lambda: server.get(f"{AGENTS}/blue")["status"].get("conditions"), "the Agent has a status")
-    renewed = one.metric('watchbill_api_calls_total{code="200",verb="update"}')
-    patched = one.metric('watchbill_api_calls_total{code="200",verb="patch"}')
-    lists = one.metric('watchbill_api_calls_total{code="200",verb="list"}')
+    renewed = one.calls("update")
+    patched = one.calls("patch")
+    lists = one.calls("list")
 
-    wait_for(
-        lambda: one.metric('watchbill_api_calls_total{code="200",verb="update"}') >= renewed + QUIET_TURNS,
-        "the lease was renewed",
-    )
-    wait_for(lambda: one.metric('watchbill_api_calls_total{code="200",verb="list"}') > lists, "all was compared")
-    assert one.metric('watchbill_api_calls_total{code="200",verb="patch"}') == patched
+    wait_for(lambda: one.calls("update") >= renewed + QUIET_TURNS, "the lease was renewed")
+    wait_for(lambda: one.calls("list") > lists, "all was compared")
+    assert one.calls("patch") == patched
 
 
 def test_an_api_server_that_goes_away_for_a_while_is_no_harm(server: ApiServer, operator: Start) -> None:

@@ -77,9 +77,9 @@ def test_wanted_agents_are_told_before_any_is_ready() -> None:
     assert 'watchbill_agents_ready{agent="blue",role="blue"} 0.0' in text
 
 
-def test_api_calls_are_counted_by_verb_and_code() -> None:
-    """An unanswered one has code 0."""
+def test_api_calls_are_counted_by_verb_resource_and_code() -> None:
+    """As RBAC names them; an unanswered one has code 0."""
     metrics = Metrics()
     metrics.count_call(Request(method="PATCH", resource=TASKS, name="a", subresource="status"), 0, 0.1)
 
-    assert 'watchbill_api_calls_total{code="0",verb="patch"} 1.0' in metrics.render().decode()
+    assert 'watchbill_api_calls_total{code="0",resource="tasks/status",verb="patch"} 1.0' in metrics.render().decode()
