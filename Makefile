@@ -1,7 +1,7 @@
 # Everything that people and CI type. `make` alone says what there is.
 # Paths may hold spaces, so recipes quote them and no path is a target.
 .DEFAULT_GOAL := help
-.PHONY: help up down test check format bench clean
+.PHONY: help up down test check format bench control-plane clean
 SHELL := /bin/sh
 INPUT ?= .
 pytest = pytest -n 4 --dist loadfile
@@ -9,7 +9,7 @@ user = venv=$$(scripts/environment user) && export PATH="$$venv/bin:$$PATH"
 development = venv=$$(scripts/environment development) && export PATH="$$venv/bin:$$PATH"
 
 help:  ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
 up:  ## start the system and run the quickstart on INPUT (default: this folder)
 	@$(user) && exec watchbill start --quickstart "$(INPUT)"
@@ -22,6 +22,9 @@ test:  ## what a user runs: no Go, no Docker, no root, within 5 minutes
 
 check:  ## everything that CI runs
 	@$(development) && ruff format --check . && ruff check . && mypy && lint-imports && exec $(pytest)
+
+control-plane:  ## build the real control plane that tests can run on (needs Go; the second time is instant)
+	@$(development) && exec scripts/control-plane build
 
 format:  ## format and mend what can be mended
 	@$(development) && ruff format . && ruff check --fix .

@@ -13,7 +13,7 @@ import pykube
 import pykube.exceptions
 import requests
 
-from watchbill_cli.home import NAMESPACE, Refused
+from watchbill_cli.home import Refused
 
 API_VERSION = "watchbill.dev/v1alpha1"
 TIMEOUT_SECONDS = 10.0
@@ -44,11 +44,11 @@ class Lease(pykube.objects.NamespacedAPIObject):
 
 
 class Cluster:
-    """A connection to one namespace."""
+    """A connection to the namespace of a kubeconfig's current context."""
 
-    def __init__(self, kubeconfig: Path, namespace: str = NAMESPACE) -> None:
-        self.namespace = namespace
+    def __init__(self, kubeconfig: Path) -> None:
         config = pykube.KubeConfig.from_file(str(kubeconfig))
+        self.namespace = str(config.namespace)  #: of the current context; `default` where it names none
         self._api = pykube.HTTPClient(config, timeout=TIMEOUT_SECONDS)
 
     def is_ready(self) -> bool:

@@ -14,7 +14,6 @@ from pathlib import Path
 import watchbill_cli
 
 CLAIM = "watchbill-coordination"
-NAMESPACE = "default"
 DAMAGED = 65  #: exit code where the log is damaged, as sysexits.h calls it EX_DATAERR
 
 
@@ -32,6 +31,11 @@ class Home:
     def kubeconfig(self) -> Path:
         """Written by the API server when it is ready."""
         return self.path / "kubeconfig"
+
+    @property
+    def operator_kubeconfig(self) -> Path:
+        """What the operator uses on a control plane with RBAC: its own service account, in the same namespace."""
+        return self.run / "operator-kubeconfig"
 
     @property
     def volume(self) -> Path:

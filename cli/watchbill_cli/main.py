@@ -84,7 +84,10 @@ def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     start.add_argument("--quickstart", metavar="DIR", help="search, report on and review this folder")
     start.add_argument(
-        "--kubeconfig", type=Path, metavar="FILE", help="use this control plane instead of the small one"
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="use this control plane, which has no nodes of its own, and the namespace of its current context",
     )
     start.add_argument(
         "--port", type=_parse_port, metavar="N", help="port of the small API server (by default a free one)"

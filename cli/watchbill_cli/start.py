@@ -45,8 +45,7 @@ def run_start(arguments: Namespace) -> int:
     fresh = time.time() if NODE not in running(home) else time.time() - HEARTBEAT_SECONDS
     with exclusive(home):
         cluster = start_system(home, progress, kubeconfig=arguments.kubeconfig, port=arguments.port)
-        manifests = [data_file(name) for name in ("base/volume-claim.yaml", "samples/agents.yaml")]
-        run_kubectl(home.kubeconfig, ["apply", *(word for path in manifests for word in ("-f", str(path)))])
+        run_kubectl(home.kubeconfig, ["apply", "-f", str(data_file("samples/agents.yaml"))])
     wait_until_ready(home, cluster, progress, fresh)
     progress.done(f"Agents ready after {time.monotonic() - began:.1f} s.")
     if source is None:

@@ -7,7 +7,6 @@ already runs, so it may be repeated at any time, also after a `kill -9` of every
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import sys
@@ -17,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from watchbill_cli.cluster import Cluster
-from watchbill_cli.home import CLAIM, NAMESPACE, Home, Refused, data_file
-from watchbill_cli.kubectl import run_kubectl
+from watchbill_cli.home import CLAIM, Home, Refused
+from watchbill_cli.install import apply_base, write_operator_kubeconfig, write_private
 from watchbill_cli.processes import Process, find, last_words, start
 from watchbill_cli.tables import Progress
 
@@ -26,6 +25,7 @@ SERVER, NODE, OPERATOR = "api-server", "node", "operator"
 START_SECONDS = 60.0  #: a process that is not ready by then is given up
 IMAGE = "watchbill/agent:local"
 POLL_SECONDS = 0.03
+MAX_NAME = 63  #: of a node: it is a label's value too
 
 
 @contextmanager
@@ -45,21 +45,28 @@ def exclusive(home: Home) -> Iterator[None]:
 def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = None, port: int | None = None) -> Cluster:
     """Start what does not run yet and return the connection; the operator may still be getting ready.
 
-    `kubeconfig` names a control plane that is there already; without one the small API server is started.
+    `kubeconfig` names a control plane that is there already, without nodes of its own; its context, the namespace.
+    Without one the control plane of the former start is used, or the small API server is started.
     Raises Refused with the last words of a process that did not come up.
     """
-    _keep_control_plane(home, kubeconfig)
+    kubeconfig = _keep_control_plane(home, kubeconfig)
     if kubeconfig is None:
         cluster = _start_server(home, progress, port)
     else:
         _adopt_kubeconfig(home, kubeconfig)
         cluster = Cluster(home.kubeconfig)
-    node = find(home, NODE) or start(home, NODE, _node_command(home), {})
+    is_small = kubeconfig is None
+    node = find(home, NODE) or start(home, NODE, _node_command(home, "" if is_small else cluster.namespace), {})
     operator = find(home, OPERATOR)
+    apply_base(home, cluster)
     if operator is None:
         home.operator_status.unlink(missing_ok=True)  # of a former life
-    apply_crds(home, cluster)
-    operator = operator or start(home, OPERATOR, _module("watchbill_operator"), operator_environment(home))
+        if not is_small:
+            write_operator_kubeconfig(home)
+        environment = operator_environment(
+            home, cluster.namespace, home.kubeconfig if is_small else home.operator_kubeconfig
+        )
+        operator = start(home, OPERATOR, _module("watchbill_operator"), environment)
     progress.say("starting operator and node")
     _wait_for(home, operator, lambda: load_operator_phase(home) == "leading")
     if not node.is_alive():
@@ -67,29 +74,16 @@ def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = No
     return cluster
 
 
-def operator_environment(home: Home) -> dict[str, str]:
+def operator_environment(home: Home, namespace: str, kubeconfig: Path) -> dict[str, str]:
     """What the operator is told."""
     return {
-        "KUBECONFIG": str(home.kubeconfig),
+        "KUBECONFIG": str(kubeconfig),
         "WATCHBILL_ROOT": str(home.volume),
-        "WATCHBILL_NAMESPACE": NAMESPACE,
+        "WATCHBILL_NAMESPACE": namespace,
         "WATCHBILL_HTTP": os.environ.get("WATCHBILL_HTTP", "127.0.0.1:0"),
         "WATCHBILL_STATUS_FILE": str(home.operator_status),
         "WATCHBILL_AGENT_IMAGE": IMAGE,
     }
-
-
-def apply_crds(home: Home, cluster: Cluster) -> None:
-    """Apply both CRDs with kubectl, unless these very ones are served already."""
-    crds = data_file("crds")
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(crds.glob("*.yaml")))).hexdigest()
-    mark = home.run / "crds.sha256"
-    if mark.exists() and mark.read_text() == digest and cluster.has_crds():
-        return
-    run_kubectl(home.kubeconfig, ["apply", "-f", str(crds)])
-    names = [f"crd/{name}.watchbill.dev" for name in ("agents", "tasks")]
-    run_kubectl(home.kubeconfig, ["wait", "--for=condition=Established", "--timeout=30s", *names])
-    mark.write_text(digest)
 
 
 def load_operator_phase(home: Home) -> str:
@@ -121,18 +115,21 @@ def _start_server(home: Home, progress: Progress, port: int | None) -> Cluster:
     return cluster
 
 
-def _keep_control_plane(home: Home, kubeconfig: Path | None) -> None:
-    """Refuse to lead one volume from two control planes: in the second one all Tasks of the first would be missing.
+def _keep_control_plane(home: Home, kubeconfig: Path | None) -> Path | None:
+    """The kubeconfig of the control plane that this home keeps to; None: the small API server.
 
-    Raises Refused.
+    Refuses to lead one volume from two control planes: in the second one all Tasks of the first would be missing.
     """
     mark = home.run / "control-plane"
+    before = mark.read_text() if mark.exists() else None
+    if kubeconfig is None and before:
+        return None if before == "small" else Path(before)
     now = str(kubeconfig.resolve()) if kubeconfig else "small"
-    before = mark.read_text() if mark.exists() else now
-    if before != now:
-        again = f"`--kubeconfig {before}`" if before != "small" else "no --kubeconfig"
-        raise Refused(f"{home.path} was started with {again}: do so again, or set WATCHBILL_HOME to another folder")
+    if before not in (None, now):
+        begun = "the small API server" if before == "small" else f"`--kubeconfig {before}`"
+        raise Refused(f"{home.path} was started with {begun}: go on with that, or set WATCHBILL_HOME to another folder")
     mark.write_text(now)
+    return kubeconfig
 
 
 def _adopt_kubeconfig(home: Home, kubeconfig: Path) -> None:
@@ -140,13 +137,11 @@ def _adopt_kubeconfig(home: Home, kubeconfig: Path) -> None:
         text = kubeconfig.read_text()
     except OSError as error:
         raise Refused(f"cannot read the kubeconfig {kubeconfig}: {error.strerror}") from error
-    temporary = home.run / ".kubeconfig"
-    temporary.touch(mode=0o600)
-    temporary.write_text(text)
-    temporary.replace(home.kubeconfig)
+    write_private(home.kubeconfig, text)
 
 
-def _node_command(home: Home) -> list[str]:
+def _node_command(home: Home, namespace: str) -> list[str]:
+    """The process node's words. A namespace: the server is shared with other systems, each with a node of its own."""
     command = [
         *_module("watchbill_local.node"),
         "--kubeconfig",
@@ -155,6 +150,8 @@ def _node_command(home: Home) -> list[str]:
         str(home.path / "node"),
     ]
     command += ["--volume", f"{CLAIM}={home.volume}"]
+    if namespace:
+        command += ["--namespace", namespace, "--name", f"watchbill-{namespace}"[:MAX_NAME]]
     for image in filter(None, os.environ.get("WATCHBILL_IMAGES", "").split(",")):
         command += ["--image", image]
     isolation = os.environ.get("WATCHBILL_ISOLATION")

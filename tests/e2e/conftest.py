@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.local_system import LocalSystem
+from support.real_control_plane import RealControlPlane
+
+MakeSystem = Callable[[Path], LocalSystem]
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+def make_system(real_control_plane: RealControlPlane | None) -> MakeSystem:
+    """Makes a system that was not started yet, on the control plane of this run."""
+    return lambda home: LocalSystem(home, real_control_plane, _namespace() if real_control_plane else "default")
+
+
+@pytest.fixture(scope="session")
+def system(make_system: MakeSystem, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     """A started system with the three Agents, shared; its path holds a space."""
-    shared = LocalSystem(tmp_path_factory.mktemp("shared") / "a home")
-    yield from _started(shared)
+    yield from _started(make_system(tmp_path_factory.mktemp("shared") / "a home"))
 
 
 @pytest.fixture
-def own_system(tmp_path: Path) -> Iterator[LocalSystem]:
-    """A started system that this test may break."""
-    yield from _started(LocalSystem(tmp_path / "own home"))
+def own_system(make_system: MakeSystem, tmp_path: Path) -> Iterator[LocalSystem]:
+    """A started system that this test may break, but for a control plane that others share."""
+    yield from _started(make_system(tmp_path / "own home"))
 
 
 @pytest.fixture
@@ -30,10 +39,14 @@ def name(request: pytest.FixtureRequest) -> Callable[[str], str]:
     return lambda word: f"{word}-{''.join(c if c.isalnum() else '-' for c in test)}".strip("-")
 
 
+def _namespace() -> str:
+    return f"crew-{secrets.token_hex(4)}"
+
+
 def _started(system: LocalSystem) -> Iterator[LocalSystem]:
-    done = system.watchbill("start")
+    done = system.start()
     try:
         assert done.code == 0, done.err + done.out
         yield system
     finally:
-        system.watchbill("stop", "--drain", "0")
+        system.stop()

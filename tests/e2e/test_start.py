@@ -50,10 +50,22 @@ def test_a_home_keeps_to_its_control_plane(tmp_path: Path) -> None:
     (system.home / "run").mkdir(parents=True)
     (system.home / "run" / "control-plane").write_text("/some/kubeconfig")
 
-    done = system.watchbill("start")
+    done = system.watchbill("start", "--kubeconfig", "/another/kubeconfig")
 
     assert done.code == 2
     assert "--kubeconfig /some/kubeconfig" in done.err
+
+
+def test_a_home_remembers_its_control_plane(tmp_path: Path) -> None:
+    """A later start need not name it again; one that is gone is not replaced by the small server."""
+    system = LocalSystem(tmp_path / "home")
+    (system.home / "run").mkdir(parents=True)
+    (system.home / "run" / "control-plane").write_text("/some/kubeconfig")
+
+    done = system.watchbill("start")
+
+    assert done.code == 2
+    assert "cannot read the kubeconfig /some/kubeconfig" in done.err
 
 
 def test_two_homes_are_two_systems(system: LocalSystem, tmp_path: Path) -> None:

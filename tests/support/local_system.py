@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.real_control_plane import RealControlPlane
 from support.waiting import wait_for
 
 BIN = Path(sys.executable).parent
@@ -29,9 +30,37 @@ class Done:
 
 @dataclass(frozen=True)
 class LocalSystem:
-    """One home and what can be asked of it."""
+    """One home and what can be asked of it. On a real control plane it has a namespace of its own."""
 
     home: Path
+    plane: RealControlPlane | None = None
+    namespace: str = "default"
+
+    def start(self) -> Done:
+        """Start it; on a real control plane in a namespace that refuses pods which are not restricted."""
+        if self.plane is None:
+            return self.watchbill("start")
+        given = self.home.with_name(f"{self.home.name}.kubeconfig")
+        given.parent.mkdir(parents=True, exist_ok=True)
+        self.plane.write_kubeconfig(given, self.namespace)
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+        code, answer = self.plane.call("POST", "/api/v1/namespaces", body)
+        assert code in (201, 409), answer
+        return self.watchbill("start", "--kubeconfig", str(given))
+
+    def stop(self) -> None:
+        """Stop it and what belongs to it; on a real control plane say what the operator was not allowed to do."""
+        self.watchbill("stop", "--drain", "0")
+        if self.plane is None:
+            return
+        asked = self.plane.audited(self.namespace)
+        self.plane.call("DELETE", f"/api/v1/nodes/watchbill-{self.namespace}")
+        self.plane.call("DELETE", f"/api/v1/namespaces/{self.namespace}")
+        forbidden = {
+            f"{entry['verb']} {entry['requestURI']}" for entry in asked if entry["responseStatus"]["code"] == 403
+        }
+        assert not forbidden, f"the Role of manifests/base forbids: {sorted(forbidden)}"
 
     @property
     def environment(self) -> dict[str, str]:

@@ -60,7 +60,8 @@ class ProcessNode:
         try:
             await register_node(shared, port)
             log.info("node %s is ready: isolation %s, port %d", shared.settings.name, shared.level, port)
-            watching = shared.api.watch("/api/v1/pods", self.take_list, self.take_event)
+            space = f"/namespaces/{shared.settings.namespace}" if shared.settings.namespace else ""
+            watching = shared.api.watch(f"/api/v1{space}/pods", self.take_list, self.take_event)
             work = (stop.wait(), watch_heartbeat(shared, port), watching, self._retry_waiting())
             loops = [asyncio.ensure_future(each) for each in work]
             ended, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)

@@ -29,6 +29,7 @@ class Settings:
     kubeconfig: Path
     data: Path  #: the node's directory: pods, volumes
     name: str
+    namespace: str  #: whose pods are run; empty: all
     isolation: str  #: a Level, or auto
     volumes: Mapping[str, Path]  #: claim name to directory
     images: Mapping[str, str]  #: pattern of an image's name to the words before its command
@@ -56,6 +57,7 @@ def parse_settings(arguments: list[str] | None) -> Settings:
     add("--kubeconfig", type=_absolute, required=True, help="its current context names server and user")
     add("--data", type=_absolute, required=True, help="directory for pods, logs and volumes")
     add("--name", default="watchbill-local", help="name of the Node object")
+    add("--namespace", default="", help="run the pods of this namespace alone, so that several nodes share a server")
     add("--isolation", choices=["auto", *Level], default="auto", help="auto takes the best that works")
     add("--volume", dest="volumes", type=_pair, action="append", default=[], metavar="CLAIM=DIR", help="for a claim")
     add("--image", dest="images", type=_pair, action="append", default=[], metavar="NAME=PROGRAM", help="to run it by")

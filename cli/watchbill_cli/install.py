@@ -1,0 +1,69 @@
+"""What a namespace needs before the operator can run there: both CRDs, and `manifests/base`.
+
+Owns how they are applied, and the credentials of the operator: on a control plane that checks rights, a token of its
+ServiceAccount, so that it runs with the Role of `manifests/base` and nothing more. Never grants anything itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from watchbill_cli.cluster import Cluster
+from watchbill_cli.home import Home, data_file
+from watchbill_cli.kubectl import run_kubectl
+
+ACCOUNT = "watchbill-operator"
+TOKEN_DURATION = "720h"  # noqa: S105  # how long the operator may run; a server may grant less
+CRDS = ("crd/agents.watchbill.dev", "crd/tasks.watchbill.dev")
+
+
+def apply_base(home: Home, cluster: Cluster) -> None:
+    """Apply CRDs and base with kubectl, unless these very ones were applied already.
+
+    Raises Refused with kubectl's words.
+    """
+    files = sorted([*data_file("crds").glob("*.yaml"), *data_file("base").glob("*.yaml")])
+    body = json.dumps(build_list(files, cluster.namespace))
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    mark = home.run / "base.sha256"
+    if mark.exists() and mark.read_text() == digest and cluster.has_crds():
+        return
+    run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
+    run_kubectl(home.kubeconfig, ["wait", "--for=condition=Established", "--timeout=30s", *CRDS])
+    mark.write_text(digest)
+
+
+def build_list(files: list[Path], namespace: str) -> dict[str, Any]:
+    """All objects of these files as one List; a binding's subject is the ServiceAccount of this namespace."""
+    yaml = YAML(typ="safe", pure=True)
+    objects = [item for path in files for item in yaml.load_all(path.read_text(encoding="utf-8"))]
+    for subject in (subject for item in objects for subject in item.get("subjects") or ()):
+        subject["namespace"] = namespace
+    return {"apiVersion": "v1", "kind": "List", "items": objects}
+
+
+def write_operator_kubeconfig(home: Home) -> None:
+    """Make the operator's kubeconfig: the home's own, with a fresh token of the operator's ServiceAccount as the user.
+
+    Raises Refused where the control plane gives no token.
+    """
+    whole = ["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]
+    config = json.loads(run_kubectl(home.kubeconfig, whole))
+    token = run_kubectl(home.kubeconfig, ["create", "token", ACCOUNT, f"--duration={TOKEN_DURATION}"]).strip()
+    config["users"] = [{"name": ACCOUNT, "user": {"token": token}}]
+    config["contexts"][0]["context"]["user"] = ACCOUNT
+    write_private(home.operator_kubeconfig, json.dumps(config))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user may read."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)
+    temporary.write_text(text)
+    temporary.replace(path)
