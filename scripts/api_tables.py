@@ -23,6 +23,7 @@ SERVER = CHECKOUT / "local" / "watchbill_local" / "server"
 
 #: Where the structs of a group stand, and what is decoded besides the kinds that are stored.
 PACKAGES = {
+    "meta.k8s.io": ("k8s.io/apimachinery", "pkg/apis/meta/v1"),
     "": ("k8s.io/api", "core/v1"),
     "coordination.k8s.io": ("k8s.io/api", "coordination/v1"),
     "rbac.authorization.k8s.io": ("k8s.io/api", "rbac/v1"),
@@ -30,7 +31,6 @@ PACKAGES = {
     "authentication.k8s.io": ("k8s.io/api", "authentication/v1"),
     "autoscaling": ("k8s.io/api", "autoscaling/v1"),
     "apiextensions.k8s.io": ("k8s.io/apiextensions-apiserver", "pkg/apis/apiextensions/v1"),
-    "meta.k8s.io": ("k8s.io/apimachinery", "pkg/apis/meta/v1"),
     "names of all groups": ("k8s.io/apimachinery", "pkg/types"),
 }
 ALSO = [
@@ -46,7 +46,13 @@ SCALARS = {"string": "string", "bool": "bool", "[]byte": "bytes", "float64": "do
 SCALARS |= dict.fromkeys(("int", "int32", "int64", "uint8", "rune"), "int")
 #: Messages with a JSON form of their own; the decoder knows them by name.
 SPECIAL = {"Time", "MicroTime", "Quantity", "IntOrString", "JSON", "FieldsV1", "RawExtension"}
-FIELD = re.compile(r'^\s+(?:(\w+)\s+)?([\w.*\[\]]+)\s+`json:"([^",]*)([^"]*)"[^`]*\bprotobuf:"\w+,(\d+),', re.M)
+#: Messages that stand for one of their fields, which comes last; their structs do not say so.
+CHOICES = {
+    "JSONSchemaPropsOrArray": {"1": ["", "JSONSchemaProps", "self"]},
+    "JSONSchemaPropsOrBool": {"1": ["", "bool", "self"], "2": ["", "JSONSchemaProps", "self"]},
+    "JSONSchemaPropsOrStringArray": {"1": ["", "JSONSchemaProps", "self"]},
+}
+FIELD = re.compile(r'^\s+(?:(\w+)\s+)?([\w.*\[\]]+)\s+`json:"([^",]*)([^"]*)"[^`]*\bprotobuf:"\w+,(\d+),', re.MULTILINE)
 
 Table = dict[str, Any]
 
@@ -55,12 +61,10 @@ def main() -> None:
     """Write both tables."""
     kinds = json.loads((SERVER / "kinds.json").read_text())
     stored = [(kind.get("group", ""), kind["kind"]) for kind in kinds]
-    structs, aliases = load_types({find_module(module) / path for module, path in PACKAGES.values()})
+    structs, aliases = load_types([find_module(module) / path for module, path in PACKAGES.values()])
     messages = build_messages([kind for _, kind in [*stored, *ALSO]], structs, aliases)
-    lines = [f"    {json.dumps(name)}: {json.dumps(fields)}" for name, fields in sorted(messages.items())]
-    also = json.dumps(sorted(kind for _, kind in ALSO))
-    text = '{{\n  "unstored": {},\n  "messages": {{\n{}\n  }}\n}}\n'.format(also, ",\n".join(lines))
-    (SERVER / "protobuf.json").write_text(text)
+    lines = [f"  {json.dumps(name)}: {json.dumps(fields)}" for name, fields in sorted(messages.items())]
+    (SERVER / "protobuf.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     schemas = build_schemas(find_module("k8s.io/kubernetes") / "api/openapi-spec/v3", stored)
     (SERVER / "openapi.json.gz").write_bytes(gzip.compress(json.dumps(schemas, sort_keys=True).encode(), mtime=0))
     sys.stdout.write(f"{len(messages)} messages, {len(schemas['schemas'])} schemas\n")
@@ -73,15 +77,15 @@ def find_module(module: str) -> Path:
     return Path(json.loads(done.stdout)["Dir"])
 
 
-def load_types(folders: set[Path]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the bodies of all structs and the targets of all other types, by name."""
+def load_types(folders: list[Path]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the bodies of all structs and the targets of all other types, by name; the first of a name counts."""
     structs: dict[str, str] = {}
     aliases: dict[str, str] = {}
-    for path in sorted(file for folder in sorted(folders) for file in folder.glob("*.go")):
+    for path in (file for folder in folders for file in sorted(folder.glob("*.go"))):
         text = "" if path.name.endswith("_test.go") else path.read_text()
-        for name, body in re.findall(r"^type (\w+) struct ?\{(\}|\n.*?^\})$", text, re.M | re.S):
+        for name, body in re.findall(r"^type (\w+) struct ?\{(\}|\n.*?^\})$", text, re.MULTILINE | re.DOTALL):
             structs.setdefault(name, body)
-        aliases |= dict(re.findall(r"^type (\w+) ([\w.\[\]*]+)$", text, re.M))
+        aliases |= dict(re.findall(r"^type (\w+) ([\w.\[\]*]+)$", text, re.MULTILINE))
     return structs, aliases
 
 
@@ -93,12 +97,10 @@ def build_messages(kinds: list[str], structs: dict[str, str], aliases: dict[str,
         name = todo.pop()
         if name in messages or name in SPECIAL or name in SCALARS.values():
             continue
-        messages[name] = {}
+        messages[name] = dict(CHOICES.get(name, {}))
         for field, kind, key, options, number in FIELD.findall(structs[name]):
             is_inline = "inline" in options
             target, how = resolve(kind, options, aliases, has_name=bool(field))
-            if target == "ExtraValue":
-                continue  # a list in the shape of a message, in answers alone
             messages[name][number] = [key, target, "inline" if is_inline else how]
             todo.append(target)
     return messages

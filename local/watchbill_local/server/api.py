@@ -96,9 +96,9 @@ class Api:
             case "GET", _:
                 return _show(call, objects.get(write))
             case "POST", "collection" if has_place:
-                return _show(call, objects.create(write, await read_body(request)), 201)
+                return _show(call, objects.create(write, await read_body(call)), 201)
             case "PUT", "object":
-                return _show(call, objects.update(write, await read_body(request), needs_version=True))
+                return _show(call, objects.update(write, await read_body(call), needs_version=True))
             case "PATCH", "object":
                 patched = await exchange.patch_object(call, lambda: show_object(write.resource, objects.get(write)))
                 return _show(call, objects.update(write, patched))
@@ -109,7 +109,7 @@ class Api:
         raise method_not_allowed(write.resource, write.name)
 
     async def _delete(self, call: Call) -> web.Response:
-        options = parse_delete_options(await read_body(call.request), call.request.query)
+        options = parse_delete_options(await read_body(call), call.request.query)
         entry, is_gone = self._cluster.objects.delete(call.write, options)
         resource = call.write.resource
         if is_gone and resource.key != PODS:
@@ -119,7 +119,7 @@ class Api:
 
     async def _delete_collection(self, call: Call) -> web.Response:
         resource, store = call.write.resource, self._cluster.store
-        options = parse_delete_options(await read_body(call.request), call.request.query)
+        options = parse_delete_options(await read_body(call), call.request.query)
         entries = select(store, _select(call))
         for metadata in [entry.obj["metadata"] for entry in entries]:
             self._cluster.objects.delete(Write(resource, metadata.get("namespace", ""), metadata["name"]), options)

@@ -17,6 +17,8 @@ from aiohttp import web
 from watchbill_local.server.admission import Write
 from watchbill_local.server.errors import ApiError, bad_request, unsupported_media_type
 from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
+from watchbill_local.server.protobuf import PROTOBUF, NoEnvelopeError, UnknownTypeError, parse_protobuf
+from watchbill_local.server.resource import Resource
 from watchbill_local.server.values import Obj
 from watchbill_local.server.views import View
 
@@ -26,6 +28,10 @@ HEADERS = {"Content-Type": JSON, "Cache-Control": "no-cache, private"}
 #: Longest request body; upstream's limit.
 LONGEST_BODY = 3 * 1024 * 1024
 
+#: Bytes of an unreadable body that a refusal shows.
+_SHOWN_BYTES = 1024
+
+_UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include:"
 _JSON_PATCH = "application/json-patch+json"
 _STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 _PATCHES: dict[str, Callable[[Any, Any], Any]] = {
@@ -92,8 +98,9 @@ def content_type_of(request: web.BaseRequest) -> str:
     return request.headers.get("Content-Type", JSON).partition(";")[0].strip()
 
 
-async def read_body(request: web.BaseRequest) -> Any:
-    """Return the JSON of the body, None for an empty one. Raises 400, 413 or 415."""
+async def read_body(call: Call) -> Any:
+    """Return the body as a JSON value, None for an empty one. Raises 400, 413 or 415."""
+    request, resource = call.request, call.write.resource
     is_long = (request.content_length or 0) > LONGEST_BODY
     raw = b"" if is_long else await request.content.read()
     if is_long or len(raw) > LONGEST_BODY:
@@ -101,9 +108,11 @@ async def read_body(request: web.BaseRequest) -> Any:
     if not raw:
         return None
     kind = content_type_of(request)
-    if kind.endswith(("protobuf", "yaml", "cbor")):
-        hint = f"this small server reads {JSON} alone; with kubectl use `apply -f` or `create -f`, which send it"
-        raise unsupported_media_type(f"the body of the request was in an unknown format ({kind}) - {hint}")
+    if kind == PROTOBUF and not resource.crd:
+        return _parse_protobuf(resource, raw)
+    if kind != JSON and not kind.endswith("+json"):
+        accepted = ", ".join([JSON] if resource.crd else [JSON, PROTOBUF])
+        raise unsupported_media_type(f"{_UNKNOWN_FORMAT} {accepted}")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -111,14 +120,28 @@ async def read_body(request: web.BaseRequest) -> Any:
         raise bad_request(message) from None
 
 
+def _parse_protobuf(resource: Resource, raw: bytes) -> Obj:
+    """Return the object of a protobuf body. Raises a 400 in the words of upstream's decoder."""
+    try:
+        return parse_protobuf(raw)
+    except NoEnvelopeError as error:
+        shown = raw.hex() if len(raw) <= _SHOWN_BYTES else f"{raw[:_SHOWN_BYTES].hex()} ..."
+        start = f"the object provided is unrecognized (must be of type {resource.kind})"
+        raise bad_request(f"{start}: {error} ({shown})") from None
+    except UnknownTypeError as error:
+        raise bad_request(f"the body cannot be handled as a {resource.kind}: {error}") from None
+    except ValueError as error:
+        shown = f'{resource.kind} in version "{resource.version}"'
+        raise bad_request(f"{shown} cannot be handled as a {resource.kind}: {error}") from None
+
+
 async def patch_object(call: Call, present: Callable[[], Obj]) -> Obj:
     """Return what the body of a PATCH makes of the object `present()`, as a copy. Raises 400, 413, 415 or 422."""
     kind = content_type_of(call.request)
     allowed = [each for each in _PATCHES if each != _STRATEGIC_PATCH or call.write.resource.crd is None]
     if kind not in allowed:
-        text = "the body of the request was in an unknown format - accepted media types include:"
-        raise unsupported_media_type(f"{text} {', '.join(allowed)}")
-    body = await read_body(call.request)  # first: the object may change while it comes in
+        raise unsupported_media_type(f"{_UNKNOWN_FORMAT} {', '.join(allowed)}")
+    body = await read_body(call)  # first: the object may change while it comes in
     is_readable = isinstance(body, list if kind == _JSON_PATCH else dict)
     patched = _PATCHES[kind](present(), body) if is_readable else None
     if not isinstance(patched, dict):

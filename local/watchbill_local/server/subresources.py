@@ -40,7 +40,7 @@ async def serve_scale(cluster: Cluster, call: Call) -> web.StreamResponse:
     if call.request.method == "GET":
         return answer(orjson.dumps(present()))
     is_patch = call.request.method == "PATCH"
-    wanted = await patch_object(call, present) if is_patch else await read_body(call.request)
+    wanted = await patch_object(call, present) if is_patch else await read_body(call)
     replicas = dig(wanted, "spec", "replicas", default=0)
     if not isinstance(replicas, int) or replicas < 0:
         cause = invalid_value("spec.replicas", replicas, "should be a non-negative integer")
@@ -72,7 +72,7 @@ def build_scale(paths: Scale, obj: Obj) -> Obj:
 
 async def serve_binding(cluster: Cluster, call: Call) -> web.StreamResponse:
     """Assign a pod to a node, once."""
-    node = dig(await read_body(call.request), "target", "name")
+    node = dig(await read_body(call), "target", "name")
     if not node:
         raise bad_request("Binding.target.name: Required value")
     pod = copy_value(cluster.objects.get(call.write).obj)

@@ -347,7 +347,7 @@ def test_a_pod_is_bound_once(server: ApiServer, namespace: str) -> None:
     [
         (b"{not json", "application/json", 400),
         (b"[]", "application/json", 400),
-        (b"k8s\x00abc", "application/vnd.kubernetes.protobuf", 415),
+        (b"k8s\x00abc", "application/vnd.kubernetes.protobuf", 400),
         (b'{"x":"' + b"x" * 3_200_000 + b'"}', "application/json", 413),
     ],
 )

@@ -272,11 +272,3 @@ def test_logs_of_a_dead_node_say_so(server: ApiServer, kubectl: Kubectl, namespa
     kubectl("apply", "-f", "-", stdin=pod("one", {"nodeName": "no-such-node"}))
 
     assert 'nodes "no-such-node" not found' in kubectl.run("logs", "one").stderr
-
-
-def test_a_protobuf_body_is_refused_with_a_hint(kubectl: Kubectl) -> None:
-    """kubectl create cm sends protobuf; the message names what works."""
-    done = kubectl.run("create", "configmap", "one", "--from-literal=a=b")
-
-    assert done.returncode == 1
-    assert "create -f" in done.stderr
