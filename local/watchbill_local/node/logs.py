@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,7 +110,7 @@ def parse_query(query: Mapping[str, str], now: datetime) -> LogQuery:
     return LogQuery(**flags, tail=tail, since=since)
 
 
-async def serve_logs(find: Find, address: str) -> tuple[web.AppRunner, int]:
+async def serve_logs(find: Find, address: str, tls: ssl.SSLContext) -> tuple[web.AppRunner, int]:
     """Listen; returns the runner to clean up at the end, and the port, a free one."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -127,7 +128,7 @@ async def serve_logs(find: Find, address: str) -> tuple[web.AppRunner, int]:
     application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, address, 0).start()
+    await web.TCPSite(runner, address, 0, ssl_context=tls).start()
     return runner, runner.addresses[0][1]
 
 

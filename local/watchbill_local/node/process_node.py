@@ -15,6 +15,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 
+from watchbill_local.certificate import load_certificate
 from watchbill_local.node.api import UNREACHABLE, ApiError, Json
 from watchbill_local.node.containers import ContainerWorker
 from watchbill_local.node.logs import serve_logs
@@ -56,7 +57,8 @@ class ProcessNode:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then stop all containers. Raises OSError, ApiError or UNREACHABLE at the start."""
         shared = self._shared
-        runner, port = await serve_logs(self.find, shared.settings.address)
+        tls, _ = load_certificate(str(shared.settings.data / "certificate.pem"))
+        runner, port = await serve_logs(self.find, shared.settings.address, tls)
         try:
             await register_node(shared, port)
             log.info("node %s is ready: isolation %s, port %d", shared.settings.name, shared.level, port)

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from watchbill_local.certificate import load_certificate, write_private
 from watchbill_local.server.api import Api
-from watchbill_local.server.auth import load_certificate, load_token, write_kubeconfig, write_private
+from watchbill_local.server.auth import load_token, write_kubeconfig
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.journal import DamagedJournalError
 

@@ -1,27 +1,22 @@
-"""Who may talk to the server, and how they know it: token, Host and Origin checks, certificate, kubeconfig.
+"""Who may talk to the server, and how they know it: token, Host and Origin checks, kubeconfig.
 
 Creating a pod here runs a program on this machine, so the server is fenced against other users and against web pages
 that the owner of this machine has open: a random token (readable by its owner alone), no answer under a foreign name
-(DNS rebinding), no answer to anything that a browser sends across origins. There is TLS even on loopback, since
-kubectl (client-go) sends no token over plain HTTP; the certificate is its own authority, which the kubeconfig names.
+(DNS rebinding), no answer to anything that a browser sends across origins.
 
-Invariant: token, key and kubeconfig are never readable by anybody else, not even for a moment. None is ever logged.
-They change only with the data directory.
+Invariant: token and kubeconfig are never readable by anybody else, not even for a moment. None is ever logged. They
+change only with the data directory.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import hmac
 import json
-import os
 import secrets
-import ssl
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from collections.abc import Mapping
 
+from watchbill_local.certificate import load_or_make, write_private
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.values import Obj
 
@@ -31,10 +26,7 @@ FREE_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
 #: Names of this server, as a Host header may give them, without port.
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
-#: A certificate lives as long as anybody will keep a data directory; clocks of clients in containers may be behind.
-LIFETIME, BACKDATED = timedelta(days=3650), timedelta(days=1)
-
-NAME = "watchbill-local"  #: of the cluster in kubeconfigs and certificates
+NAME = "watchbill-local"  #: of the cluster in kubeconfigs
 
 
 def decide_refusal(token: str, path: str, headers: Mapping[str, str]) -> ApiError | None:
@@ -53,48 +45,7 @@ def decide_refusal(token: str, path: str, headers: Mapping[str, str]) -> ApiErro
 
 def load_token(path: str) -> str:
     """Return the token kept at `path`, made on first use. Raises OSError."""
-    return _load_or_make(path, lambda: secrets.token_urlsafe(32) + "\n").strip()
-
-
-def load_certificate(path: str) -> tuple[ssl.SSLContext, str]:
-    """Return the TLS side of a server and the PEM that its clients trust, kept at `path` and made on first use.
-
-    Raises OSError, and its kind ssl.SSLError where the file holds no certificate.
-    """
-    pem = _load_or_make(path, lambda: build_certificate(datetime.now(UTC)))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    _, begin, authority = pem.rpartition("-----BEGIN CERTIFICATE-----")
-    return context, begin + authority
-
-
-def build_certificate(now: datetime) -> str:
-    """Return the PEM of a new key and of a certificate for the loopback names, signed by itself."""
-    # imported here: a start that finds its certificate need not wait for it
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    public = key.public_key()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    names = [x509.DNSName("localhost"), *(x509.IPAddress(ip_address(text)) for text in ("127.0.0.1", "::1"))]
-    certificate = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return (secret + certificate.public_bytes(pem)).decode("ascii")
+    return load_or_make(path, lambda: secrets.token_urlsafe(32) + "\n").strip()
 
 
 def write_kubeconfig(path: str, *, url: str, token: str, authority: str) -> None:
@@ -106,26 +57,6 @@ def write_kubeconfig(path: str, *, url: str, token: str, authority: str) -> None
     config["contexts"] = [{"name": NAME, "context": context}]
     config["users"] = [{"name": NAME, "user": {"token": token}}]
     write_private(path, json.dumps(config, indent=2) + "\n")
-
-
-def write_private(path: str, text: str) -> None:
-    """Put `text` at `path` in one step, readable by its owner alone. Raises OSError."""
-    beside = f"{path}.{os.getpid()}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)
-    # exclusively: in a folder like /tmp somebody else may have put a file or a link of theirs there
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as new:
-        new.write(text)
-    os.replace(beside, path)
-
-
-def _load_or_make(path: str, make: Callable[[], str]) -> str:
-    """Return the text kept at `path`; what `make` returns is kept there first where there is none."""
-    if not os.path.exists(path) or not os.path.getsize(path):
-        write_private(path, make())
-    with open(path, encoding="ascii", errors="replace") as kept:
-        return kept.read()
 
 
 def _name_of(host: str) -> str:

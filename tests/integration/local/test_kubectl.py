@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.api_server import ApiServer, Obj, config_map, pod, widget
+from watchbill_local.certificate import load_certificate
 
 
 class Kubectl:
@@ -249,9 +250,13 @@ class FakeNode(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_logs_come_from_the_node_that_runs_the_pod(server: ApiServer, kubectl: Kubectl, namespace: str) -> None:
+def test_logs_come_from_the_node_that_runs_the_pod(
+    server: ApiServer, kubectl: Kubectl, namespace: str, tmp_path: Path
+) -> None:
     """The server asks the port that the node's status names."""
     with ThreadingHTTPServer(("127.0.0.1", 0), FakeNode) as node:
+        tls, _ = load_certificate(str(tmp_path / "certificate.pem"))
+        node.socket = tls.wrap_socket(node.socket, server_side=True)
         threading.Thread(target=node.serve_forever, daemon=True).start()
         server.create("/api/v1/nodes", {"metadata": {"name": namespace}})
         status = {

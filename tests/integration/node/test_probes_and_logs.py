@@ -126,10 +126,11 @@ def test_the_logs_of_a_finished_pod_stay(lab: NodeLab) -> None:
 def test_the_nodes_port_refuses_browsers(lab: NodeLab) -> None:
     """A foreign Host header or any Origin is refused with 403."""
     node = lab.request("GET", "/api/v1/nodes/watchbill-local")[1]
-    url = f"http://127.0.0.1:{node['status']['daemonEndpoints']['kubeletEndpoint']['Port']}/containerLogs/a/b/c"
-    assert requests.get(url, timeout=5).status_code == 404
-    assert requests.get(url, headers={"Host": "evil.example"}, timeout=5).status_code == 403
-    assert requests.get(url, headers={"Origin": "http://127.0.0.1"}, timeout=5).status_code == 403
+    url = f"https://127.0.0.1:{node['status']['daemonEndpoints']['kubeletEndpoint']['Port']}/containerLogs/a/b/c"
+    trusted = str(lab.data / "certificate.pem")
+    assert requests.get(url, timeout=5, verify=trusted).status_code == 404
+    assert requests.get(url, headers={"Host": "evil.example"}, timeout=5, verify=trusted).status_code == 403
+    assert requests.get(url, headers={"Origin": "http://127.0.0.1"}, timeout=5, verify=trusted).status_code == 403
 
 
 def _count(lab: NodeLab, name: str) -> int:
