@@ -179,6 +179,8 @@ class Run:
         namespace = f"diff-{''.join(random.choices(_LETTERS, k=8))}"
         words = {"ns": namespace, "group": self.group}
         self._insist(Step(send="POST ns", body={"metadata": {"name": namespace}}), words)
+        for path in ("sa/default", "cm/kube-root-ca.crt"):  # what controllers give to each namespace
+            self._await(Step(send=f"GET {path}"), 200, words)
         try:
             for is_watch, steps in groupby(scenario.steps, key=lambda step: bool(step.watch)):
                 yield from self._watch_all(list(steps), words) if is_watch else self._send_all(list(steps), words)
