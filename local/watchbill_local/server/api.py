@@ -18,10 +18,10 @@ from watchbill_local.server import exchange
 from watchbill_local.server.admission import Write
 from watchbill_local.server.auth import FREE_PATHS, decide_refusal
 from watchbill_local.server.cluster import Cluster
+from watchbill_local.server.deletion import parse_delete_options
 from watchbill_local.server.discovery import OPENAPI_V2_EMPTY, OPENAPI_V2_TYPE
 from watchbill_local.server.errors import ApiError, build_details, method_not_allowed
 from watchbill_local.server.exchange import Call, Target, answer, read_body
-from watchbill_local.server.objects import parse_delete_options
 from watchbill_local.server.registry import PODS
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Entry

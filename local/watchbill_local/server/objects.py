@@ -14,60 +14,27 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from watchbill_local.server import admission
 from watchbill_local.server.admission import Write
 from watchbill_local.server.crds import CRD_FINALIZER
-from watchbill_local.server.errors import already_exists, bad_request, forbidden, invalid, not_found, required
+from watchbill_local.server.deletion import DeleteOptions, decide_finalizers, decide_grace, set_or_drop
+from watchbill_local.server.errors import already_exists, forbidden, invalid, not_found, required
 from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, Registry
-from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Entry, Ident, Store
 from watchbill_local.server.times import now_iso
-from watchbill_local.server.values import Obj, copy_value, dig
+from watchbill_local.server.values import Obj, copy_value
 from watchbill_local.server.views import show_object
 
+#: Kinds whose objects go only after all that they hold, whatever the policy.
+_EMPTIED = (NAMESPACES, DEFINITIONS)
 KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH, _LONGEST_BASE = 5, 58
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteOptions:
-    """How an object is deleted; the dependants go in the background."""
-
-    uid: str | None = None  #: precondition
-    version: str | None = None  #: precondition: resource version
-    grace_seconds: int | None = None  #: for pods; None means what the pod's spec says
-    dry_run: bool = False
-
-
-def parse_delete_options(body: Any, query: Mapping[str, str]) -> DeleteOptions:
-    """Return the DeleteOptions of a request: its body, overridden by its query. Raises a 400."""
-    options = {**(body if isinstance(body, dict) else {}), **query}
-    policy, grace = options.get("propagationPolicy"), options.get("gracePeriodSeconds")
-    if policy not in (None, "", "Background", "Foreground"):
-        raise bad_request(f'propagationPolicy "{policy}" is not served here; use Background')
-    if grace is not None and not str(grace).isdecimal():
-        raise bad_request(f'invalid gracePeriodSeconds "{grace}": must be a whole number')
-    return DeleteOptions(
-        uid=dig(options, "preconditions", "uid"),
-        version=dig(options, "preconditions", "resourceVersion"),
-        grace_seconds=None if grace is None else int(grace),
-        dry_run=bool(options.get("dryRun")),
-    )
-
-
-def decide_grace(resource: Resource, obj: Obj, asked: int | None) -> int:
-    """Return for how many seconds a deletion waits for the node: 0 for all but pods that a node may be running."""
-    is_over = dig(obj, "status", "phase") in ("Succeeded", "Failed")
-    if resource.key != PODS or not dig(obj, "spec", "nodeName") or is_over:
-        return 0
-    return int(dig(obj, "spec", "terminationGracePeriodSeconds", default=30)) if asked is None else asked
 
 
 class Objects:
@@ -124,16 +91,19 @@ class Objects:
             raise forbidden(write.resource, write.name, "this namespace may not be deleted")
         if options.dry_run:
             return entry, True
+        is_emptied_first = write.resource.key in _EMPTIED
         grace = decide_grace(write.resource, entry.obj, options.grace_seconds)
-        if grace or metadata.get("finalizers") or write.resource.key in (NAMESPACES, DEFINITIONS):
-            return self._mark(write, entry, grace), False
+        policy = None if is_emptied_first else options.policy
+        finalizers = decide_finalizers(metadata.get("finalizers") or (), policy)
+        if grace or finalizers or is_emptied_first:
+            return self._mark(write, entry, grace, finalizers), False
         return self._remove(write.ident, entry), True
 
-    def prune(self, ident: Ident, key: str, is_kept: Callable[[Any], bool]) -> None:
-        """Take finalizers or owner references (`key`) off an object, which may be the end of it."""
+    def amend(self, ident: Ident, change: Callable[[Obj], None]) -> None:
+        """Apply `change` to the metadata of an object, if it is there; that may be the end of it."""
         entry = self.store.get(ident)
         obj = copy_value(entry.obj) if entry else {"metadata": {}}
-        obj["metadata"][key] = [each for each in obj["metadata"].get(key) or () if is_kept(each)]
+        change(obj["metadata"])
         if entry and obj != entry.obj:
             self._settle(ident, obj)
 
@@ -150,12 +120,14 @@ class Objects:
         metadata["resourceVersion"] = str(last.version)
         return Entry(obj, last.version)
 
-    def _mark(self, write: Write, entry: Entry, grace: int) -> Entry:
+    def _mark(self, write: Write, entry: Entry, grace: int, finalizers: list[str]) -> Entry:
         """Set the deletion timestamp; who holds a finalizer, or the pod's node, does the rest."""
         obj = copy_value(entry.obj)
         metadata = obj["metadata"]
+        is_same = finalizers == (metadata.get("finalizers") or [])
+        set_or_drop(metadata, "finalizers", finalizers)
         first = not metadata.get("deletionTimestamp")
-        if not first and grace and grace >= (metadata.get("deletionGracePeriodSeconds") or 0):
+        if not first and is_same and grace and grace >= (metadata.get("deletionGracePeriodSeconds") or 0):
             return entry
         if first or write.resource.key == PODS:
             metadata["deletionTimestamp"] = time.strftime(_ISO, time.gmtime(time.time() + grace))

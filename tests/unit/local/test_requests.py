@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from watchbill_local.server.deletion import DeleteOptions, decide_finalizers, decide_grace, parse_delete_options
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.exchange import Target, parse_accept, parse_target
 from watchbill_local.server.kinds import build_kinds
-from watchbill_local.server.objects import DeleteOptions, decide_grace, parse_delete_options
 
 PODS = next(kind for kind in build_kinds() if kind.plural == "pods")
 CONFIG_MAPS = next(kind for kind in build_kinds() if kind.plural == "configmaps")
@@ -51,24 +51,71 @@ def test_the_first_form_that_can_be_given_is_taken(header: str, table: str) -> N
     assert parse_accept(header) == table
 
 
-def test_the_query_overrides_the_body_of_a_deletion() -> None:
-    """As upstream decodes them."""
+def test_delete_options_come_in_the_body() -> None:
+    """The query is not looked at where there is one, as upstream."""
     body = {"gracePeriodSeconds": 30, "propagationPolicy": "Background", "preconditions": {"uid": "u"}}
 
     options = parse_delete_options(body, {"gracePeriodSeconds": "0"})
 
-    assert options == DeleteOptions(uid="u", grace_seconds=0)
+    assert options == DeleteOptions(policy="Background", uid="u", grace_seconds=30)
+
+
+def test_delete_options_come_in_the_query() -> None:
+    """curl without a body."""
+    options = parse_delete_options(None, {"gracePeriodSeconds": "0", "propagationPolicy": "Orphan", "dryRun": "All"})
+
+    assert options == DeleteOptions(policy="Orphan", grace_seconds=0, dry_run=True)
+
+
+@pytest.mark.parametrize(("orphans", "policy"), [(True, "Orphan"), (False, "Background")])
+def test_the_old_way_to_orphan_is_understood(orphans: bool, policy: str) -> None:
+    """orphanDependents, from before there were policies."""
+    assert parse_delete_options({"orphanDependents": orphans}, {}).policy == policy
+
+
+def test_a_negative_grace_is_the_shortest() -> None:
+    """As upstream."""
+    assert parse_delete_options({"gracePeriodSeconds": -1}, {}).grace_seconds == 1
 
 
 @pytest.mark.parametrize(
-    "body", [{"propagationPolicy": "Orphan"}, {"gracePeriodSeconds": "soon"}, {"gracePeriodSeconds": -1}]
+    ("body", "query", "code"),
+    [
+        ({"propagationPolicy": "Odd"}, {}, 422),
+        ({"propagationPolicy": "Orphan", "orphanDependents": True}, {}, 422),
+        ({"dryRun": ["Some"]}, {}, 422),
+        ({"gracePeriodSeconds": "soon"}, {}, 400),
+        ({"propagationPolicy": 3}, {}, 400),
+        ({"kind": "Pod", "apiVersion": "v1"}, {}, 400),
+        ([], {}, 400),
+        (None, {"propagationPolicy": "Odd"}, 422),
+        (None, {"gracePeriodSeconds": "soon"}, 400),
+    ],
 )
-def test_a_deletion_that_cannot_be_done_as_asked_is_refused(body: dict[str, object]) -> None:
-    """400, before anything happens."""
+def test_a_deletion_that_cannot_be_done_as_asked_is_refused(body: object, query: dict[str, str], code: int) -> None:
+    """Before anything happens, with the codes of a real server."""
     with pytest.raises(ApiError) as refusal:
-        parse_delete_options(body, {})
+        parse_delete_options(body, query)
 
-    assert refusal.value.code == 400
+    assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("present", "policy", "finalizers"),
+    [
+        ([], None, []),
+        (["a"], "Foreground", ["a", "foregroundDeletion"]),
+        (["a"], "Orphan", ["a", "orphan"]),
+        (["foregroundDeletion", "a"], "Background", ["a"]),
+        (["foregroundDeletion"], "Orphan", ["orphan"]),
+        (["orphan"], None, ["orphan"]),
+    ],
+)
+def test_a_policy_takes_the_place_of_an_earlier_one(
+    present: list[str], policy: str | None, finalizers: list[str]
+) -> None:
+    """No policy leaves the finalizers as they are; other finalizers always stay."""
+    assert decide_finalizers(present, policy) == finalizers
 
 
 @pytest.mark.parametrize(
