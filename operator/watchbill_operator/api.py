@@ -31,6 +31,7 @@ LIST_CHUNK = 500  #: objects a page
 MERGE_PATCH = "application/merge-patch+json"
 JSON = "application/json"
 UNAVAILABLE_CODES = frozenset({408, 429, 500, 502, 503, 504})
+NO_RIGHT = 'forbidden: User "'  #: in the words of the authorizer; admission forbids in others
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class UnprocessableError(RefusedError):
 
 class UnavailableError(ApiError):
     """The server cannot answer now; the retries are used up. Try again later."""
+
+
+class NotAllowedError(UnavailableError):
+    """The server does not know us or our rights: for seconds after its start, or until somebody grants them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +129,8 @@ class Api:
         """Send it in a thread; wait and try again while the server is unavailable.
 
         Raises:
-            ConflictError, GoneError, UnprocessableError, RefusedError, UnavailableError: see there.
+            ConflictError, GoneError, UnprocessableError, RefusedError: see there.
+            UnavailableError, and NotAllowedError of its kind: every try ended so.
         """
         loop = asyncio.get_running_loop()
         for attempt in range(1, attempts + 1):
@@ -169,6 +175,8 @@ class Api:
         finally:
             if self._observe:
                 self._observe(request, code, time.monotonic() - started)
+        if code == 401:
+            self._local.client = None  # tokens are renewed: the next try reads the credentials anew
         if code >= 400:
             raise sort_answer(code, request, content)
         if request.subresource == "status":
@@ -215,6 +223,8 @@ def sort_answer(code: int, request: Request, body: bytes) -> ApiError:
         return GoneError(code, text)
     if code == 422:
         return UnprocessableError(code, text)
+    if code == 401 or (code == 403 and NO_RIGHT in message):
+        return NotAllowedError(code, text)
     if code in UNAVAILABLE_CODES:
         return UnavailableError(code, text)
     return RefusedError(code, text)

@@ -13,6 +13,7 @@ from watchbill_operator.api import (
     ApiError,
     ConflictError,
     GoneError,
+    NotAllowedError,
     RefusedError,
     Request,
     UnavailableError,
@@ -32,7 +33,7 @@ REQUEST = Request(method="GET", resource=TASKS, name="a")
         (409, ConflictError),
         (422, UnprocessableError),
         (400, RefusedError),
-        (401, RefusedError),
+        (401, NotAllowedError),
         (403, RefusedError),
         (429, UnavailableError),
         (500, UnavailableError),
@@ -42,6 +43,20 @@ REQUEST = Request(method="GET", resource=TASKS, name="a")
 def test_answers_are_sorted_by_what_to_do(code: int, kind: type[ApiError]) -> None:
     """Decide anew, let go, mend, or try later."""
     assert type(sort_answer(code, REQUEST, b'{"message": "no"}')) is kind
+
+
+def test_a_right_that_is_missing_may_come_later() -> None:
+    """An API server that has just started forbids everything until it has read the roles."""
+    said = b'{"message": "tasks \\"a\\" is forbidden: User \\"someone\\" cannot get resource \\"tasks\\""}'
+
+    assert type(sort_answer(403, REQUEST, said)) is NotAllowedError
+
+
+def test_what_admission_forbids_stays_forbidden() -> None:
+    """A pod that is not restricted, or one too many for a quota: asking again at once yields the same."""
+    said = b'{"message": "pods \\"a\\" is forbidden: violates PodSecurity \\"restricted:latest\\""}'
+
+    assert type(sort_answer(403, REQUEST, said)) is RefusedError
 
 
 def test_an_error_has_the_servers_words() -> None:
