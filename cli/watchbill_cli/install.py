@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from watchbill_cli.cluster import Cluster
-from watchbill_cli.home import Home, data_file
+from watchbill_cli.home import Home, Refused, data_file
 from watchbill_cli.kubectl import run_kubectl
 
 ACCOUNT = "watchbill-operator"
@@ -33,7 +33,13 @@ def apply_base(home: Home, cluster: Cluster) -> None:
     mark = home.run / "base.sha256"
     if mark.exists() and mark.read_text() == digest and cluster.has_crds():
         return
-    run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
+    try:
+        run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
+    except Refused as refusal:
+        if "AlreadyExists" not in str(refusal):
+            raise
+        # Another system installs the CRDs at this moment: the second time they are there.
+        run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
     run_kubectl(home.kubeconfig, ["wait", "--for=condition=Established", "--timeout=30s", *CRDS])
     mark.write_text(digest)
 

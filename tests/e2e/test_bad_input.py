@@ -202,6 +202,8 @@ def test_a_template_that_weakens_isolation_is_refused(
 
 def test_the_small_server_keeps_strangers_out(system: LocalSystem) -> None:
     """No token 401; a foreign Host or any Origin 403."""
+    if system.plane:
+        pytest.skip("a real API server has guards of its own")
     view = json.loads(system.kubectl("config", "view", "--raw", "-o", "json"))
     server = urlsplit(view["clusters"][0]["cluster"]["server"])
     bearer = {"Authorization": f"Bearer {view['users'][0]['user']['token']}"}

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from support.local_system import BIN, LocalSystem, args, shell, task
+from support.local_system import BIN, Done, LocalSystem, args, shell, task
 from support.waiting import wait_for
 
 Name = Callable[[str], str]
@@ -91,10 +91,15 @@ def test_repair_refuses_while_the_operator_lives(own_system: LocalSystem) -> Non
     """It names the operator and changes nothing."""
     registry = own_system.root / "orchestration" / "agent-registry.json"
     wait_for(registry.exists, "the registry is written")
-    registry.write_text("{}")
 
-    done = own_system.watchbill("repair", "--yes")
+    def ask() -> Done | None:
+        registry.write_text("{}")
+        done = own_system.watchbill("repair", "--yes")
+        return None if "nothing to repair" in done.out else done  # the operator may just have written it anew
 
+    done = wait_for(ask, "repair finds the damage")
+
+    assert done is not None
     assert done.code == 2
     assert "stop it first" in done.err
 

@@ -49,7 +49,7 @@ def test_killing_everything_loses_no_task(own_system: LocalSystem) -> None:
     names = [f"t{number}" for number in range(20)]
     own_system.apply(*(task(name, command=shell("sleep 0.1")) for name in names))
     own_system.wait_for_phase("t0", "Running", "Succeeded")
-    for process in ("operator", "node", "api-server"):
+    for process in own_system.processes:
         os.kill(own_system.pid(process), signal.SIGKILL)
 
     done = own_system.watchbill("start")
@@ -88,10 +88,10 @@ def test_the_operator_is_replaced_by_a_second_start(own_system: LocalSystem) -> 
 
 def test_a_start_of_a_running_system_changes_nothing(own_system: LocalSystem) -> None:
     """The same processes are there afterwards."""
-    before = [own_system.pid(name) for name in ("api-server", "node", "operator")]
+    before = [own_system.pid(name) for name in own_system.processes]
 
     assert own_system.watchbill("start").code == 0
-    assert [own_system.pid(name) for name in ("api-server", "node", "operator")] == before
+    assert [own_system.pid(name) for name in own_system.processes] == before
 
 
 def test_stop_leaves_no_process(own_system: LocalSystem) -> None:

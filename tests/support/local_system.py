@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class LocalSystem:
     home: Path
     plane: RealControlPlane | None = None
     namespace: str = "default"
+    settings: Mapping[str, str] = field(default_factory=dict)  #: environment besides the usual one
 
     def start(self) -> Done:
         """Start it; on a real control plane in a namespace that refuses pods which are not restricted."""
@@ -72,12 +73,18 @@ class LocalSystem:
             "PATH": path,
             "WATCHBILL_HOME": str(self.home),
             "KUBECONFIG": str(self.home / "kubeconfig"),
+            **self.settings,
         }
 
     @property
     def root(self) -> Path:
         """The shared volume."""
         return self.home / "volume"
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The processes that the home starts: a real control plane is not among them."""
+        return ("operator", "node") if self.plane else ("operator", "node", "api-server")
 
     def run(self, *argv: str, stdin: str | None = None, timeout: float = 90.0) -> Done:
         """Run a program with this system's environment."""
