@@ -22,6 +22,7 @@ from watchbill_local.server.deletion import parse_delete_options
 from watchbill_local.server.discovery import OPENAPI_V2_EMPTY, OPENAPI_V2_TYPE
 from watchbill_local.server.errors import ApiError, build_details, method_not_allowed
 from watchbill_local.server.exchange import Call, Target, answer, read_body
+from watchbill_local.server.openapi import ROOT as OPENAPI_V3
 from watchbill_local.server.registry import PODS
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Entry
@@ -78,7 +79,9 @@ class Api:
     def _discover(self, path: str) -> web.Response:
         if path == "openapi/v2":
             return web.Response(body=OPENAPI_V2_EMPTY, headers={"Content-Type": OPENAPI_V2_TYPE})
-        document = self._cluster.registry.documents.get(path)
+        is_openapi = path.startswith(OPENAPI_V3)
+        registry = self._cluster.registry
+        document = registry.openapi(path) if is_openapi else registry.documents.get(path)
         if document is None:
             raise ApiError(404, "NotFound", _NO_SUCH_PATH)
         return answer(document)

@@ -1,9 +1,8 @@
 """What the server tells about itself: version, groups, resources.
 
-Owns the discovery documents (in the plain form, which every client falls back to) and the 5-byte OpenAPI v2 answer.
-Pure: the registry builds the documents whenever its table changes. There is no OpenAPI v3 here, so `kubectl explain`
-has nothing to read; the v2 answer, a valid message that holds nothing but its version, is all that `kubectl apply`
-needs to go on and let the server validate.
+Owns the discovery documents (in the plain form, which every client falls back to) and the 5-byte OpenAPI v2 answer, a
+valid message that holds nothing but its version: clients that insist on it read on in v3 (openapi.py). Pure: the
+registry builds the documents whenever its table changes.
 """
 
 from __future__ import annotations

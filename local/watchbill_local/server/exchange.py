@@ -18,7 +18,7 @@ from watchbill_local.server.admission import Write
 from watchbill_local.server.errors import ApiError, bad_request, unsupported_media_type
 from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from watchbill_local.server.protobuf import PROTOBUF, NoEnvelopeError, UnknownTypeError, parse_protobuf
-from watchbill_local.server.resource import Resource
+from watchbill_local.server.resource import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Resource
 from watchbill_local.server.values import Obj
 from watchbill_local.server.views import View
 
@@ -32,12 +32,10 @@ LONGEST_BODY = 3 * 1024 * 1024
 _SHOWN_BYTES = 1024
 
 _UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include:"
-_JSON_PATCH = "application/json-patch+json"
-_STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 _PATCHES: dict[str, Callable[[Any, Any], Any]] = {
-    _JSON_PATCH: apply_json_patch,
-    "application/merge-patch+json": apply_merge_patch,
-    _STRATEGIC_PATCH: apply_strategic_patch,
+    JSON_PATCH: apply_json_patch,
+    MERGE_PATCH: apply_merge_patch,
+    STRATEGIC_PATCH: apply_strategic_patch,
 }
 
 
@@ -138,11 +136,11 @@ def _parse_protobuf(resource: Resource, raw: bytes) -> Obj:
 async def patch_object(call: Call, present: Callable[[], Obj]) -> Obj:
     """Return what the body of a PATCH makes of the object `present()`, as a copy. Raises 400, 413, 415 or 422."""
     kind = content_type_of(call.request)
-    allowed = [each for each in _PATCHES if each != _STRATEGIC_PATCH or call.write.resource.crd is None]
+    allowed = call.write.resource.patch_types
     if kind not in allowed:
         raise unsupported_media_type(f"{_UNKNOWN_FORMAT} {', '.join(allowed)}")
     body = await read_body(call)  # first: the object may change while it comes in
-    is_readable = isinstance(body, list if kind == _JSON_PATCH else dict)
+    is_readable = isinstance(body, list if kind == JSON_PATCH else dict)
     patched = _PATCHES[kind](present(), body) if is_readable else None
     if not isinstance(patched, dict):
         raise bad_request("error decoding patch: json: cannot unmarshal into Go value, or the result is not an object")

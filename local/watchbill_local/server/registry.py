@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import orjson
 
 from watchbill_local.server.discovery import build_documents
+from watchbill_local.server.openapi import build_openapi
 from watchbill_local.server.resource import Resource
 
 PODS = ("", "pods")
@@ -28,6 +29,7 @@ class Registry:
     """The served resources."""
 
     def __init__(self, builtins: Iterable[Resource]) -> None:
+        self._openapi: dict[str, bytes] = {}  #: made when it is asked for, as few clients do
         self._serve(list(builtins))
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
@@ -46,7 +48,14 @@ class Registry:
         """Serve these resources (none when it is gone) for a CustomResourceDefinition in place of its earlier ones."""
         self._serve([*(each for each in self._served.values() if each.crd != definition), *resources])
 
+    def openapi(self, path: str) -> bytes | None:
+        """Return an OpenAPI v3 document, or the index of them, by its path."""
+        if not self._openapi:
+            self._openapi = build_openapi(self._served.values())
+        return self._openapi.get(path)
+
     def _serve(self, resources: list[Resource]) -> None:
         self._served = {(each.group, each.version, each.plural): each for each in resources}
         self._kinds = {each.key: each for each in resources}
+        self._openapi.clear()
         self.documents = {path: orjson.dumps(document) for path, document in build_documents(resources).items()}

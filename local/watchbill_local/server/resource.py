@@ -16,6 +16,8 @@ from watchbill_local.server.names import NameRule
 from watchbill_local.server.schema import Schema
 from watchbill_local.server.values import Obj
 
+JSON_PATCH, MERGE_PATCH = "application/json-patch+json", "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 #: (object, stored object or None at create, now in ISO form): fills in defaults in the object, a private copy.
@@ -55,6 +57,7 @@ class Resource(Named):
     name_rule: NameRule = "subdomain"
     crd: str | None = None  #: name of the CustomResourceDefinition that it comes from; those have no strategic patch
     schema: Schema | None = None
+    stored_schema: Schema | None = None  #: of the version in which objects are stored, where it is another one
     scale: Scale | None = None
     warning: str | None = None  #: sent with each answer, for deprecated versions
 
@@ -67,3 +70,8 @@ class Resource(Named):
     def has_status(self) -> bool:
         """True when status can be written by the status subresource alone."""
         return "status" in self.subresources
+
+    @property
+    def patch_types(self) -> tuple[str, ...]:
+        """Media types of the patches that are read; nothing says how the lists of a custom kind would be merged."""
+        return (JSON_PATCH, MERGE_PATCH) if self.crd else (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH)

@@ -72,7 +72,9 @@ def test_openapi_v2_is_five_bytes_of_protobuf(server: ApiServer) -> None:
     assert reply.text.encode() == b"\x0a\x032.0"
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/apis/no.such.group", "/apis/example.com/v9", "/openapi/v3"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/apis/no.such.group", "/apis/example.com/v9", "/openapi/v3/apis/no.such.group/v1"]
+)
 def test_an_unknown_path_is_a_404_status(server: ApiServer, path: str) -> None:
     """In a form that clients understand."""
     reply = server.call("GET", path)
