@@ -14,25 +14,37 @@ from typing import Any
 
 import pykube
 
+from benchmarks.control_planes import ControlPlane
+from benchmarks.cpu import cpu_by_group, find_descendants, is_agent, load_parents
 from watchbill_cli.cluster import API_VERSION, Agent, Task
-from watchbill_cli.home import NAMESPACE
-from watchbill_cli.processes import start_time
 
 
 class BenchSystem:
     """Started by the command that users type; asked through the API like any client."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, plane: ControlPlane) -> None:
         self.home = home
+        self.plane = plane
 
     @property
     def api(self) -> pykube.HTTPClient:
         """A connection of the caller's own (one a thread)."""
-        return pykube.HTTPClient(pykube.KubeConfig.from_file(str(self.home / "kubeconfig")), timeout=30)
+        return pykube.HTTPClient(self.config, timeout=30)
+
+    @property
+    def config(self) -> pykube.KubeConfig:
+        """What a client needs to know."""
+        return pykube.KubeConfig.from_file(str(self.home / "kubeconfig"))
+
+    @property
+    def namespace(self) -> str:
+        """Where the system's objects are."""
+        return str(self.config.namespace)
 
     def start(self) -> None:
         """Start it and wait for its agents."""
-        self._watchbill("start")
+        given = ["--kubeconfig", str(self.plane.kubeconfig)] if self.plane.kubeconfig else []
+        self._watchbill("start", *given)
 
     def stop(self) -> None:
         """Stop it."""
@@ -42,12 +54,17 @@ class BenchSystem:
         """Pid of `api-server`, `node` or `operator`."""
         return int(json.loads((self.home / "run" / f"{process}.json").read_text())["pid"])
 
+    def cpu(self) -> dict[str, float]:
+        """Seconds of processor time so far, by process: the control plane's, ours, and this client's."""
+        server = {} if self.plane.kubeconfig else {"API server": self.pid("api-server")}
+        return cpu_by_group({**server, **self.plane.pids, "operator": self.pid("operator"), "node": self.pid("node")})
+
     def agent_processes(self) -> list[list[int]]:
         """Pids of each agent of this system: the guard that watches over it, and the agent itself."""
-        node = self.pid("node")
-        lines = {pid: ancestors(pid) for pid in python_agents()}
-        guards = [pid for pid, above in lines.items() if node in above and not lines.keys() & set(above)]
-        return [[guard, *(pid for pid, above in lines.items() if guard in above)] for guard in guards]
+        parents = load_parents()
+        agents = {pid for pid in find_descendants(self.pid("node"), parents) if is_agent(pid)}
+        guards = [pid for pid in agents if parents[pid] not in agents]
+        return [[guard, *(agents & find_descendants(guard, parents))] for guard in guards]
 
     def metrics(self) -> str:
         """The operator's metrics page."""
@@ -61,15 +78,15 @@ class BenchSystem:
         body = {"apiVersion": API_VERSION, "kind": "Agent", "metadata": self._metadata(name), "spec": spec}
         Agent(self.api, body).create()
         for event in (
-            Agent.objects(self.api, namespace=NAMESPACE).filter(field_selector={"metadata.name": name}).watch()
+            Agent.objects(self.api, namespace=self.namespace).filter(field_selector={"metadata.name": name}).watch()
         ):
             if (event.object.obj.get("status") or {}).get("readyReplicas") == spec["replicas"]:
                 return
 
     def remove_agent(self, name: str) -> None:
         """Delete an Agent and wait until its replicas have left."""
-        Agent.objects(self.api, namespace=NAMESPACE).get_by_name(name).delete()
-        while pykube.Pod.objects(self.api, namespace=NAMESPACE).filter(selector={"watchbill.dev/agent": name}):
+        Agent.objects(self.api, namespace=self.namespace).get_by_name(name).delete()
+        while pykube.Pod.objects(self.api, namespace=self.namespace).filter(selector={"watchbill.dev/agent": name}):
             time.sleep(0.1)
 
     def task(self, name: str, argv: list[str], **spec: Any) -> dict[str, Any]:
@@ -79,38 +96,13 @@ class BenchSystem:
 
     def watch_tasks(self) -> Iterator[Mapping[str, Any]]:
         """Every change of a Task from now on."""
-        for event in Task.objects(self.api, namespace=NAMESPACE).watch():
+        for event in Task.objects(self.api, namespace=self.namespace).watch():
             yield event.object.obj
 
     def _metadata(self, name: str) -> dict[str, str]:
-        return {"name": name, "namespace": NAMESPACE}
+        return {"name": name, "namespace": self.namespace}
 
     def _watchbill(self, *words: str) -> None:
         environment = {**os.environ, "WATCHBILL_HOME": str(self.home)}
         command = [sys.executable, "-m", "watchbill_cli.main", *words]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-
-
-def python_agents() -> list[int]:
-    """Pids of all agent processes of this machine."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if b"watchbill_agent" in words and b"python" in words[0].rpartition(b"/")[2]:
-            found.append(int(path.parent.name))
-    return found
-
-
-def ancestors(pid: int) -> list[int]:
-    """Parents up to init."""
-    found = []
-    while pid > 1 and start_time(pid) is not None:
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            break
-        found.append(pid)
-    return found

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pykube
 import requests
@@ -167,7 +168,7 @@ class Api:
         code = 0
         try:
             # The adapter at once, not the session: cookies and redirects cost half a millisecond and are not wanted.
-            prepared = client.session.prepare_request(self._prepare(client, request))
+            prepared = self._prepare(client, request)
             response = client.session.get_adapter(prepared.url).send(prepared, timeout=TIMEOUT_SECONDS, verify=True)
             code, content = response.status_code, response.content
         except requests.RequestException as error:
@@ -197,17 +198,19 @@ class Api:
             self._local.client = client
         return client
 
-    def _prepare(self, client: pykube.HTTPClient, request: Request) -> requests.Request:
+    def _prepare(self, client: pykube.HTTPClient, request: Request) -> requests.PreparedRequest:
+        """What the adapter sends. Filled in by hand: `requests` merges and quotes for a third of a call's CPU."""
         place = client.get_kwargs(version=request.resource.version, namespace=self.namespace, url=request.path)
-        if request.body is None:
-            return requests.Request(request.method, place["url"], params=dict(request.params))
-        return requests.Request(
-            request.method,
-            place["url"],
-            params=dict(request.params),
-            data=json.dumps(request.body, separators=(",", ":"), ensure_ascii=False).encode(),
-            headers={"Content-Type": MERGE_PATCH if request.method == "PATCH" else JSON},
-        )
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url = request.method, place["url"]
+        if request.params:
+            prepared.url += "?" + urlencode(request.params)
+        prepared.headers = client.session.headers.copy()
+        if request.body is not None:
+            prepared.body = json.dumps(request.body, separators=(",", ":"), ensure_ascii=False).encode()
+            prepared.headers["Content-Type"] = MERGE_PATCH if request.method == "PATCH" else JSON
+            prepared.headers["Content-Length"] = str(len(prepared.body))
+        return prepared
 
 
 def sort_answer(code: int, request: Request, body: bytes) -> ApiError:

@@ -49,6 +49,27 @@ class NoDiffs(kopf.DiffBaseStorage):
         """Nothing is kept."""
 
 
+class NoProgress(kopf.ProgressStorage):
+    """Keeps kopf from looking for annotations of its own in each object: our handlers have no progress to keep."""
+
+    def fetch(self, *, key: kopf.HandlerId, body: kopf.Body) -> kopf.ProgressRecord | None:
+        """Nothing was kept."""
+        return None
+
+    def store(self, *, key: kopf.HandlerId, record: kopf.ProgressRecord, body: kopf.Body, patch: kopf.Patch) -> None:
+        """Nothing is kept."""
+
+    def purge(self, *, key: kopf.HandlerId, body: kopf.Body, patch: kopf.Patch) -> None:
+        """Nothing is there to go."""
+
+    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
+        """Nothing is to be woken."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """Nothing of it is in an object."""
+        return essence
+
+
 def build_registry(observe: Observe, kubeconfig: Path | None) -> kopf.OperatorRegistry:
     """All handlers, each handing what it sees to `observe`."""
     registry = kopf.OperatorRegistry()
@@ -58,7 +79,9 @@ def build_registry(observe: Observe, kubeconfig: Path | None) -> kopf.OperatorRe
         ("Pod", ("", "v1", "pods")),
         ("ConfigMap", ("", "v1", "configmaps")),
     ):
-        kopf.on.event(*selector, id=f"observe-{kind.lower()}", registry=registry)(_handler(kind, observe))
+        kopf.on.event(*selector, id=f"observe-{kind.lower()}", when=_filter(kind), registry=registry)(
+            _handler(kind, observe)
+        )
 
     async def login(**_: Any) -> kopf.ConnectionInfo:
         return build_connection(pykube.KubeConfig.from_file(str(kubeconfig)))
@@ -84,6 +107,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = EndlessBackoffs()
     settings.process.ultimate_exiting_timeout = None
     settings.persistence.diffbase_storage = NoDiffs()
+    settings.persistence.progress_storage = NoProgress()
     return settings
 
 
@@ -102,6 +126,24 @@ def build_connection(config: pykube.KubeConfig) -> kopf.ConnectionInfo:
         private_key_path=key.filename() if key else None,
         default_namespace=config.namespace,
     )
+
+
+def is_echo(event: kopf.RawEvent) -> bool:
+    """Whether a change of a Task is no more than our own status coming back: most events of a busy system are that.
+
+    A new spec has a new generation, of which the status does not tell yet; a deletion has its time. What is wrongly
+    taken for an echo, since somebody else wrote the status, is seen by the next full comparison.
+    """
+    metadata, status = event["object"].get("metadata") or {}, event["object"].get("status") or {}
+    return (
+        event["type"] == "MODIFIED"
+        and "deletionTimestamp" not in metadata
+        and metadata.get("generation") == status.get("observedGeneration")
+    )
+
+
+def _filter(kind: str) -> Callable[..., bool] | None:
+    return (lambda event, **_: not is_echo(event)) if kind == "Task" else None
 
 
 def _handler(kind: str, observe: Observe) -> Handler:

@@ -31,7 +31,7 @@ from watchbill_operator.mail import Mail, accept_result, parse_message
 logger = logging.getLogger(__name__)
 
 COPIES = 8  #: results copied at once
-ACK_SECONDS = 0.25  #: acknowledgements are put off so long, to be told together: nobody waits for them
+ACK_SECONDS = 1.0  #: acknowledgements are put off so long, to be told together: nobody waits for them
 ACK_NAMES = 1000  #: in one acknowledgement
 SAFETY_POLL_SECONDS = 2.0  #: all outboxes are listed so often, whatever inotify says
 BUSY_POLL_SECONDS = 0.02  #: on a volume that other hosts write to
@@ -49,6 +49,7 @@ class _Lane:
     files: deque[Received | Malformed] = field(default_factory=deque)
     sorting: asyncio.Task[None] | None = None
     delivered: set[str] = field(default_factory=set)  #: keys of pending messages that were written in this life
+    collecting: asyncio.Handle | None = None  #: a look that was put off until all notifications are read
     to_acknowledge: list[str] = field(default_factory=list)
     acknowledging: asyncio.TimerHandle | None = None
 
@@ -83,8 +84,9 @@ class Mailroom:
     def close(self, replica: ReplicaName) -> None:
         """The replica is gone for good."""
         lane = self._lanes.pop(replica, None)
-        if lane and lane.acknowledging:
-            lane.acknowledging.cancel()
+        for waiting in (lane.acknowledging, lane.collecting) if lane else ():
+            if waiting:
+                waiting.cancel()
         if lane and lane.watch and self._inotify:
             self._watched.pop(lane.watch, None)
             try:
@@ -158,8 +160,14 @@ class Mailroom:
         async for event in inotify:
             if Mask.Q_OVERFLOW in event.mask:
                 self._collect_all()
-            elif event.watch and (lane := self._lanes.get(self._watched.get(event.watch, ReplicaName("")))):
-                self._collect(lane)
+            elif event.watch:
+                self._collect_soon(self._watched.get(event.watch, ReplicaName("")))
+
+    def _collect_soon(self, replica: ReplicaName) -> None:
+        """Look once for all files that were told of together: each look lists the whole outbox."""
+        lane = self._lanes.get(replica)
+        if lane and lane.collecting is None:
+            lane.collecting = asyncio.get_running_loop().call_soon(self._collect, lane)
 
     async def _poll(self) -> None:
         """Read all outboxes now and then; on a volume that others write to often while there is mail."""
@@ -176,6 +184,7 @@ class Mailroom:
 
     def _collect(self, lane: _Lane) -> bool:
         """Read what is new in one outbox, and see to it that it is sorted."""
+        lane.collecting = None
         found = lane.reader.poll()
         lane.files.extend(found)
         if lane.files and (lane.sorting is None or lane.sorting.done()):
