@@ -39,7 +39,7 @@ CONTROLLERS = (
 AUDIT_POLICY: Mapping[str, Any] = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
-    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "omitStages": ["RequestReceived"],  # a watch is told when it begins and when it ends
     "rules": [
         {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
         {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
@@ -239,6 +239,7 @@ class RealControlPlane:
                 "--service-account-key-file=accounts.pub",
                 "--service-account-signing-key-file=accounts.key",
                 "--service-cluster-ip-range=10.0.0.0/24",
+                "--allow-privileged=true",  # as kubeadm does: what keeps such pods out is Pod Security
                 "--kubelet-preferred-address-types=InternalIP",  # the name of the process node does not resolve
                 "--audit-policy-file=audit-policy.json",
                 "--audit-log-path=audit.jsonl",

@@ -1,0 +1,109 @@
+"""The Role of `manifests/base` against what a real API server saw: no right is missing, and none is unused."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from support.local_system import LocalSystem, agent, args, task
+from support.waiting import wait_for
+
+BASE = Path(__file__).resolve().parents[2] / "manifests" / "base"
+Right = tuple[str, str, str]  #: API group, resource with subresource, verb
+
+
+def load_granted() -> set[Right]:
+    """What the Role grants, one by one."""
+    documents = YAML(typ="safe").load_all((BASE / "rbac.yaml").read_text())
+    [role] = [item for item in documents if item["kind"] == "Role"]
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def parse_used(entries: list[dict[str, Any]]) -> set[Right]:
+    """What was asked and allowed, from the audit log; what everybody may ask (discovery) is no resource."""
+    return {
+        (ref.get("apiGroup", ""), "/".join(filter(None, (ref["resource"], ref.get("subresource")))), entry["verb"])
+        for entry in entries
+        if (ref := entry.get("objectRef")) and ref.get("namespace")
+        if entry["annotations"]["authorization.k8s.io/decision"] == "allow"
+    }
+
+
+def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -> None:
+    """Over a life of the system: agents come and go, tasks end, fail and expire."""
+    plane = own_system.plane
+    if plane is None:
+        pytest.skip("the small API server checks no rights: run with --control-plane=real")
+    own_system.apply(
+        task("fails", command=args("false"), retryPolicy={"maxRetries": 0}),
+        task("expires", command=args("true"), ttlSecondsAfterFinished=0),
+        agent("short"),
+    )
+    own_system.wait_for_phase("fails")
+    own_system.kubectl("wait", "--for=condition=Ready", "agent/short", "--timeout=30s")
+    own_system.kubectl("delete", "agent", "short")
+    granted = load_granted()
+
+    def used() -> set[Right]:
+        return parse_used(plane.audited(own_system.namespace))
+
+    with contextlib.suppress(AssertionError):  # the sets below say more
+        wait_for(lambda: used() >= granted, "every right is used")
+    assert used() == granted
+
+
+def test_the_operator_may_do_nothing_on_the_cluster(system: LocalSystem) -> None:
+    """Its service account is asked for by name; a namespace's Role gives nothing outside."""
+    if system.plane is None:
+        pytest.skip("the small API server checks no rights: run with --control-plane=real")
+    account = f"--as=system:serviceaccount:{system.namespace}:watchbill-operator"
+
+    answers = {
+        question: system.try_kubectl("auth", "can-i", *question.split(), account).out.strip()
+        for question in (
+            "list nodes",
+            "list secrets",
+            "create roles",
+            "list tasks.watchbill.dev -n default",
+            "patch tasks.watchbill.dev",
+            "create pods --subresource=exec",
+        )
+    }
+
+    assert set(answers.values()) == {"no"}, answers
+
+
+@pytest.mark.parametrize("weakness", ["privileged", "host-network", "root"])
+def test_the_agents_namespace_refuses_a_pod_that_is_not_restricted(system: LocalSystem, weakness: str) -> None:
+    """The guard that an unrestricted agent pod would meet is really there."""
+    if system.plane is None:
+        pytest.skip("the small API server has no Pod Security admission: run with --control-plane=real")
+    container = {"name": "main", "image": "busybox", "securityContext": WEAKNESSES[weakness][1]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "weak"}}
+    done = system.apply({**pod, "spec": {**WEAKNESSES[weakness][0], "containers": [container]}})
+
+    assert done.code == 1
+    assert 'violates PodSecurity "restricted' in done.err
+
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+WEAKNESSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "privileged": ({}, {**RESTRICTED, "privileged": True, "allowPrivilegeEscalation": True}),
+    "host-network": ({"hostNetwork": True}, RESTRICTED),
+    "root": ({}, {**RESTRICTED, "runAsNonRoot": False}),
+}
