@@ -25,10 +25,6 @@ class OtherLogError(Exception):
     """The volume's log is not the one that the Lease names."""
 
 
-class WatchEndedError(Exception):
-    """Nothing is watched any more: start anew."""
-
-
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first cause in a group."""
     first = group.exceptions[0]

@@ -30,6 +30,8 @@ from watchbill_operator.workspaces import make_workspace
 
 logger = logging.getLogger(__name__)
 
+DELETE_RETRY_SECONDS = 5.0  #: after a refusal
+
 
 @dataclass(slots=True)
 class Observed:
@@ -80,6 +82,7 @@ class FleetWiring:
     opened: Callable[[ReplicaName], None]  #: the workspace exists
     changed: Callable[[AgentName], None]  #: pods or findings of this Agent changed: its status may too
     reported: Callable[[AgentName, Finding], None]  #: something that a person should see
+    is_deposed: Callable[[], bool]  #: whether another operator leads: its pods are not ours to touch. Raises OSError
 
 
 class Fleet:
@@ -164,6 +167,8 @@ class Fleet:
         replica = replica_name(name, create.ordinal)
         pod = build_pod(body, create.ordinal, self.settings)
         try:
+            if self._wiring.is_deposed():
+                return
             make_workspace(self._layout, replica)
             self._wiring.opened(replica)
             self._see(await self._api.send(Request(method="POST", resource=PODS, body=pod)))
@@ -185,14 +190,17 @@ class Fleet:
         body: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": delete.uid}}
         if delete.grace_seconds is not None:
             body["gracePeriodSeconds"] = delete.grace_seconds
-        logger.info("pod %s is deleted: %s", delete.name, delete.reason)
         try:
+            if self._wiring.is_deposed():
+                return
+            logger.info("pod %s is deleted: %s", delete.name, delete.reason)
             await self._api.send(Request(method="DELETE", resource=PODS, name=delete.name, body=body))
             await self._look(delete.name)
         except (ConflictError, GoneError):
             await self._look(delete.name)
-        except ApiError as error:
+        except (ApiError, OSError) as error:
             logger.warning("pod %s was not deleted: %s", delete.name, error)
+            await asyncio.sleep(DELETE_RETRY_SECONDS)
         self._later(name)
 
     async def _look(self, pod: str) -> PodView | None:

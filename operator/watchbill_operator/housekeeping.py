@@ -1,7 +1,8 @@
 """What has to be looked at from time to time: heartbeats, times to live, and what is left of things that are gone.
 
-Owns these rounds and their pace. Invariant: nothing here is needed for a task to run; a round that fails is made up for
-by the next. Reading folders that agents write to happens in a thread, so that a slow volume does not hold the loop.
+Owns these rounds and their pace. Invariants: nothing here is needed for a task to run; a round that fails is made up
+for by the next; nothing is removed that a successor may need. Reading folders that agents write to happens in a thread,
+so that a slow volume does not hold the loop.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class HouseWiring:
     close: Callable[[ReplicaName], None]  #: the mailboxes of a replica whose workspace goes
     pods: Callable[[], set[str]]  #: names of the pods that are there
     settled: asyncio.Event  #: the state is durable
+    is_deposed: Callable[[], bool]  #: another operator leads, and knows of more than we do. Raises OSError
 
 
 class Housekeeping:
@@ -89,7 +91,10 @@ class Housekeeping:
     async def _end_lives(self) -> None:
         """Delete finished Tasks whose time to live is over; the deletion comes back as an observation."""
         await self._wiring.settled.wait()
-        for uid in expired_tasks(self._state, time.time())[:DELETIONS]:
+        expired = expired_tasks(self._state, time.time())[:DELETIONS]
+        if not expired or self._is_deposed():
+            return
+        for uid in expired:
             task = self._state.tasks.get(uid)
             if task is None:
                 continue
@@ -106,7 +111,8 @@ class Housekeeping:
         """Remove workspaces and results that nobody needs, and have agents remove the work of Tasks that are gone."""
         present = await asyncio.to_thread(list_workspaces, self._layout)
         await self._wiring.settled.wait()
-        for replica in plan_workspace_removal(present, self._state, self._wiring.pods()):
+        unneeded = plan_workspace_removal(present, self._state, self._wiring.pods())
+        for replica in unneeded if unneeded and not self._is_deposed() else ():
             await self._remove_workspace(replica)
         for replica in list(self._state.replicas):
             work = await asyncio.to_thread(list_work, self._layout, replica)
@@ -116,8 +122,16 @@ class Housekeeping:
         present_results = await asyncio.to_thread(list_results, self._layout)
         await self._wiring.settled.wait()
         results = plan_result_removal(present_results, self._state)
-        if results:
+        if results and not self._is_deposed():
             await asyncio.to_thread(remove_results, self._layout, results)
+
+    def _is_deposed(self) -> bool:
+        """Whether what looks unneeded may be a successor's; where that cannot be told, it may."""
+        try:
+            return self._wiring.is_deposed()
+        except OSError as error:
+            logger.warning("nothing is removed: %s", error)
+            return True
 
     async def _remove_workspace(self, replica: ReplicaName) -> None:
         self._wiring.close(replica)

@@ -14,6 +14,7 @@ from watchbill_coordination.coordinator.coordinator import Coordinator
 from watchbill_coordination.core.commands import Command
 from watchbill_coordination.core.specs import AgentName, TaskUid
 from watchbill_coordination.core.state import Phase
+from watchbill_coordination.storage.faults import Fenced
 from watchbill_operator.actions import Announcer, CommitActions
 from watchbill_operator.api import AGENTS, TASKS, Api, ApiError
 from watchbill_operator.conditions import Finding
@@ -35,7 +36,7 @@ from watchbill_operator.workspaces import list_workspaces
 
 logger = logging.getLogger(__name__)
 
-SECOND_LISTING_SECONDS = 3.0
+SECOND_LISTING_SECONDS = 3.0  #: from the begin of a watch, or from a LIST that failed, to our own LIST
 RECONCILE_SHARE = 50  #: a reconcile takes at most one part in so many of our time
 
 
@@ -50,6 +51,7 @@ class Leader:
         self._state = coordinator.state
         self._health, self._metrics = tell
         self._inbox = Inbox()
+        self._doubt = asyncio.Event()
         layout = coordinator.layout
         settings = PodSettings(namespace=config.namespace, image=config.agent_image, log_level=config.log_level)
         self._mailroom = Mailroom(layout, self._state, self._inbox.submit, local=config.local_volume)
@@ -60,6 +62,7 @@ class Leader:
         self._patcher = Patcher(
             api, self._statuses.build, self._inbox.settled, epoch=coordinator.epoch, on_fence=self._on_fence
         )
+        self._patcher.failed = self._statuses.forget
         self._announcer = Announcer(api)
         self._actions = CommitActions(
             coordinator, self._mailroom, self.fleet, self._patcher, tell=(self._announcer, self._metrics)
@@ -114,6 +117,15 @@ class Leader:
             group.create_task(self._house.run(), name="housekeeping")
             group.create_task(self._reconcile(), name="reconcile")
 
+    def doubt(self) -> None:
+        """A watch begins: what vanished before is told by nobody, so that all is compared soon."""
+        self._doubt.set()
+
+    async def wait_until_there(self) -> None:
+        """Wait until every kind can be listed, and take in what there is."""
+        await load_when_there(self._api, self._look, self._wait)
+        self._wait("")
+
     async def stop(self) -> None:
         """Let go of what is under way. The log is the caller's to close."""
         await self.fleet.stop()
@@ -128,6 +140,7 @@ class Leader:
             opened=lambda replica: self._mailroom.open(replica),
             changed=self._offer_agent,
             reported=self._report,
+            is_deposed=self._is_deposed,
         )
 
     def _house_wiring(self) -> HouseWiring:
@@ -137,6 +150,7 @@ class Leader:
             close=self._mailroom.close,
             pods=lambda: set(self.fleet.observed.pods),
             settled=self._inbox.settled,
+            is_deposed=self._is_deposed,
         )
 
     def _submit(self, command: Command) -> None:
@@ -186,17 +200,32 @@ class Leader:
         self._announcer.post([build_notice(subject, finding, time.time())])
 
     def _on_fence(self, message: str) -> None:
+        self._end(f"the API refused a status: {message}")
+
+    def _is_deposed(self) -> bool:
+        """Whether another process leads by now; then this one ends, and what it planned before is not done any more.
+
+        Raises OSError.
+        """
+        try:
+            self._coordinator.check_fence()
+        except Fenced as fault:
+            self._end(str(fault))
+            return True
+        return False
+
+    def _end(self, reason: str) -> None:
         if not self.fenced.done():
-            self.fenced.set_result(message)
+            self.fenced.set_result(reason)
 
     async def _reconcile(self) -> None:
         """Compare all with all, now and then; what differs is offered again.
 
-        The first time soon: kopf begins with a LIST of its own, and what vanished between the two it never tells.
+        Soon after a watch begins: kopf begins with a LIST of its own, and what vanished before that it never tells.
         """
-        pause = min(SECOND_LISTING_SECONDS, self._config.reconcile_seconds)
+        soon = pause = min(SECOND_LISTING_SECONDS, self._config.reconcile_seconds)
         while True:
-            await asyncio.sleep(pause)
+            await self._sleep(pause, soon)
             started = time.monotonic()
             known = build_known(self._state)
             gone = [*self.fleet.observed.tell_gone(), *self._contexts.tell_gone()]
@@ -204,6 +233,7 @@ class Leader:
                 listing = await load_listing(self._api, self._look)
             except ApiError as error:
                 logger.warning("reconcile put off: %s", error)
+                pause = soon
                 continue
             for observation in gone:
                 if observation.uid not in listing.uids:
@@ -213,6 +243,16 @@ class Leader:
             for name in self._state.agents:
                 self._inbox.replan(name)
             pause = max(self._config.reconcile_seconds, (time.monotonic() - started) * RECONCILE_SHARE)
+
+    async def _sleep(self, seconds: float, soon: float) -> None:
+        """Sleep so long, or, where a watch begins meanwhile, until it had time for its LIST."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._doubt.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(soon)
+        self._doubt.clear()
 
     async def _look(self, observation: Observation) -> None:
         """Take in an object of a LIST, and offer it if its status is not what the log says."""
@@ -229,5 +269,8 @@ class Leader:
                 self._patcher.offer(target, Rank.POOL)
 
     def _wait(self, reason: str) -> None:
+        """Say what is waited for, once for each reason; empty: nothing any more."""
+        if reason and reason != self._health.waiting_for:
+            logger.info("waiting: %s", reason)
         self._health.waiting_for = reason
         self._health.beat()

@@ -112,6 +112,8 @@ class Loop:
             if rejected is not None:
                 logger.debug("refused: %s: %s", type(command).__name__, rejected.reason)
         committed = await self._commit()
+        if mail and not committed.records:
+            self._coordinator.check_fence()  # no commit looked it up, and what is acknowledged is gone for a successor
         self._inbox.settled.set()
         self._actions.act(committed, mail)
         agents, self._inbox.agents = self._inbox.agents, set()

@@ -16,8 +16,6 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-import kopf
-
 from watchbill_coordination.coordinator.coordinator import Coordinator
 from watchbill_coordination.core.events import LogOpened
 from watchbill_coordination.storage.atomic import write_atomic
@@ -28,17 +26,17 @@ from watchbill_coordination.storage.reading import read_log
 from watchbill_operator.api import Api, connector
 from watchbill_operator.config import Config
 from watchbill_operator.election import Election, LeaseView, load_identity
-from watchbill_operator.endings import OtherLogError, WatchEndedError, explain_end, first_of
-from watchbill_operator.handlers import build_registry, build_settings
+from watchbill_operator.endings import OtherLogError, explain_end, first_of
 from watchbill_operator.health import Health, HealthServer
 from watchbill_operator.leader import Leader
 from watchbill_operator.metrics import Metrics
 from watchbill_operator.observations import Observation
 from watchbill_operator.reconcile import load_when_there
+from watchbill_operator.watching import Watching, WatchWiring
 
 logger = logging.getLogger(__name__)
 
-KOPF_STOP_SECONDS = 1.0
+WATCH_STOP_SECONDS = 2.0
 GC_THRESHOLD = 10_000  #: new objects before a look at the young ones
 
 
@@ -80,7 +78,7 @@ class Process:
             self._api.close()
 
     def _watch_signals(self) -> None:
-        """Take SIGTERM and SIGINT as the wish to stop."""
+        """Take SIGTERM and SIGINT as the wish to stop; kopf takes them for itself whenever it begins."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -131,7 +129,10 @@ class Process:
     async def _work(self, leader: Leader, epoch: int) -> None:
         """Run the leader and kopf until one of them ends."""
         running = asyncio.create_task(leader.run(), name="leader")
-        watching = asyncio.create_task(self._watch(leader), name="kopf")
+        wiring = WatchWiring(leader.observe, leader.doubt, self._watch_signals, leader.wait_until_there)
+        watching = asyncio.create_task(
+            Watching(self._config.namespace, self._config.kubeconfig, wiring).run(), name="watching"
+        )
         # What the start made lives as long as this process; later collections need not look at it, nor come so often.
         gc.collect()
         gc.freeze()
@@ -143,28 +144,15 @@ class Process:
             ends: list[asyncio.Future[Any]] = [running, watching, leader.fenced]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if leader.fenced.done():
-                raise Fenced(f"the API refused a status: {leader.fenced.result()}")
+                raise Fenced(leader.fenced.result())
         finally:
             self._health.waiting_for = "stopping"
             running.cancel()
             await asyncio.wait([running])
             watching.cancel()
-            await asyncio.wait([watching], timeout=KOPF_STOP_SECONDS)
+            await asyncio.wait([watching], timeout=WATCH_STOP_SECONDS)
         await _settled(running)
         await _settled(watching)
-
-    async def _watch(self, leader: Leader) -> None:
-        """Run kopf until cancelled. It takes the signals for itself when it spawns its tasks, and ends with them."""
-        ignored = asyncio.all_tasks()
-        tasks = await kopf.spawn_tasks(
-            registry=build_registry(leader.observe, self._config.kubeconfig),
-            settings=build_settings(),
-            standalone=True,
-            namespaces=[self._config.namespace],
-        )
-        self._watch_signals()
-        await kopf.run_tasks(tasks, ignored=ignored)
-        raise WatchEndedError("kopf ended by itself")
 
     def _check_log(self, lease: LeaseView) -> None:
         """Whether the volume has the log that the Lease names. Raises OtherLogError."""

@@ -157,6 +157,7 @@ class Patcher:
         self._on_fence = on_fence
         self._wake = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
+        self.failed: Callable[[Target], None] = lambda target: None  #: what was built last did not get there
 
     def offer(self, target: Target, rank: Rank) -> None:
         """Say that the object's status changed."""
@@ -210,7 +211,7 @@ class Patcher:
         """Send one patch. An object that is gone or another is no error; a fence is the end of this operator."""
         try:
             if status is not None:
-                await self._send_status(target, status)
+                await self._send_or_tell(target, status)
         except (ConflictError, GoneError):
             self.queue.withdraw(target)
         except UnprocessableError as error:
@@ -227,6 +228,14 @@ class Patcher:
                 self.queue.space(target, now)
             if target in self.queue.under_way:
                 self.queue.done(target, now)
+
+    async def _send_or_tell(self, target: Target, status: Mapping[str, Any]) -> None:
+        """Send it, and tell of a failure."""
+        try:
+            await self._send_status(target, status)
+        except ApiError:
+            self.failed(target)
+            raise
 
     async def _send_status(self, target: Target, status: Mapping[str, Any]) -> None:
         """Send it; where the object tells of a later epoch than that of our record, once more under our own epoch.

@@ -144,6 +144,13 @@ class Coordinator:
         self._staged, self._touched = [], Touched()
         return committed
 
+    def check_fence(self) -> None:
+        """Look up whether another process leads by now, before something is done that no commit comes before.
+
+        Raises Fenced, OSError.
+        """
+        check_fence(self._log.layout, self._log.epoch)
+
     def write_projections(self, *, with_queue: bool = True) -> bool:
         """Write the files that changed since the last call; whether it was possible: not while events are staged,
         and not on a full volume.
