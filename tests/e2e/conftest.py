@@ -32,6 +32,28 @@ def own_system(make_system: MakeSystem, tmp_path: Path) -> Iterator[LocalSystem]
     yield from _started(make_system(tmp_path / "own home"))
 
 
+@pytest.fixture(scope="session")
+def breakable_plane(
+    real_control_plane: RealControlPlane | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RealControlPlane | None]:
+    """A real control plane that no other worker uses, so that its programs may be killed; None on the small one."""
+    if real_control_plane is None:
+        yield None
+        return
+    plane = RealControlPlane.start(tmp_path_factory.mktemp("breakable"))
+    try:
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture
+def breakable_system(breakable_plane: RealControlPlane | None, tmp_path: Path) -> Iterator[LocalSystem]:
+    """A started system whose control plane this test may break, as long as it runs again at the end."""
+    system = LocalSystem(tmp_path / "own home", breakable_plane, _namespace() if breakable_plane else "default")
+    yield from _started(system, check_rights=False)  # an API server that has just started forbids everything
+
+
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Names of objects that no other test of the shared system uses."""
@@ -43,10 +65,10 @@ def _namespace() -> str:
     return f"crew-{secrets.token_hex(4)}"
 
 
-def _started(system: LocalSystem) -> Iterator[LocalSystem]:
+def _started(system: LocalSystem, *, check_rights: bool = True) -> Iterator[LocalSystem]:
     done = system.start()
     try:
         assert done.code == 0, done.err + done.out
         yield system
     finally:
-        system.stop()
+        system.stop(check_rights=check_rights)

@@ -50,7 +50,7 @@ class LocalSystem:
         assert code in (201, 409), answer
         return self.watchbill("start", "--kubeconfig", str(given))
 
-    def stop(self) -> None:
+    def stop(self, *, check_rights: bool = True) -> None:
         """Stop it and what belongs to it; on a real control plane say what the operator was not allowed to do."""
         self.watchbill("stop", "--drain", "0")
         if self.plane is None:
@@ -61,7 +61,7 @@ class LocalSystem:
         forbidden = {
             f"{entry['verb']} {entry['requestURI']}" for entry in asked if entry["responseStatus"]["code"] == 403
         }
-        assert not forbidden, f"the Role of manifests/base forbids: {sorted(forbidden)}"
+        assert not (forbidden and check_rights), f"the Role of manifests/base forbids: {sorted(forbidden)}"
 
     @property
     def environment(self) -> dict[str, str]:
