@@ -37,18 +37,28 @@ class LocalSystem:
     namespace: str = "default"
     settings: Mapping[str, str] = field(default_factory=dict)  #: environment besides the usual one
 
-    def start(self) -> Done:
-        """Start it; on a real control plane in a namespace that refuses pods which are not restricted."""
+    def prepare(self) -> None:
+        """Have the home keep to its control plane; a real one gets a namespace that refuses unrestricted pods."""
         if self.plane is None:
-            return self.watchbill("start")
-        given = self.home.with_name(f"{self.home.name}.kubeconfig")
-        given.parent.mkdir(parents=True, exist_ok=True)
-        self.plane.write_kubeconfig(given, self.namespace)
+            return
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
         code, answer = self.plane.call("POST", "/api/v1/namespaces", body)
         assert code in (201, 409), answer
-        return self.watchbill("start", "--kubeconfig", str(given))
+        mark = self.home / "run" / "control-plane"
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(str(self.given_kubeconfig))
+        self.plane.write_kubeconfig(self.given_kubeconfig, self.namespace)
+
+    @property
+    def given_kubeconfig(self) -> Path:
+        """The real control plane's, as an administrator would hand it over."""
+        return self.home.with_name(f"{self.home.name}.kubeconfig")
+
+    def start(self) -> Done:
+        """Prepare and start it."""
+        self.prepare()
+        return self.watchbill("start", *(("--kubeconfig", str(self.given_kubeconfig)) if self.plane else ()))
 
     def stop(self, *, check_rights: bool = True) -> None:
         """Stop it and what belongs to it; on a real control plane say what the operator was not allowed to do."""
@@ -58,9 +68,8 @@ class LocalSystem:
         asked = self.plane.audited(self.namespace)
         self.plane.call("DELETE", f"/api/v1/nodes/watchbill-{self.namespace}")
         self.plane.call("DELETE", f"/api/v1/namespaces/{self.namespace}")
-        forbidden = {
-            f"{entry['verb']} {entry['requestURI']}" for entry in asked if entry["responseStatus"]["code"] == 403
-        }
+        refused = [entry for entry in asked if entry["annotations"]["authorization.k8s.io/decision"] == "forbid"]
+        forbidden = {f"{entry['verb']} {entry['requestURI']}" for entry in refused}
         assert not (forbidden and check_rights), f"the Role of manifests/base forbids: {sorted(forbidden)}"
 
     @property
