@@ -37,10 +37,7 @@ ALSO = [
     ("", "Binding"),
     ("autoscaling", "Scale"),
     ("meta.k8s.io", "DeleteOptions"),
-    ("authentication.k8s.io", "SelfSubjectReview"),
     ("authentication.k8s.io", "TokenRequest"),
-    ("authorization.k8s.io", "SelfSubjectAccessReview"),
-    ("authorization.k8s.io", "SelfSubjectRulesReview"),
 ]
 SCALARS = {"string": "string", "bool": "bool", "[]byte": "bytes", "float64": "double"}
 SCALARS |= dict.fromkeys(("int", "int32", "int64", "uint8", "rune"), "int")

@@ -24,9 +24,11 @@ from watchbill_local.server.errors import ApiError, build_details, method_not_al
 from watchbill_local.server.exchange import Call, Target, answer, read_body
 from watchbill_local.server.openapi import ROOT as OPENAPI_V3
 from watchbill_local.server.registry import PODS
+from watchbill_local.server.reviews import serve_review
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Entry
 from watchbill_local.server.subresources import HANDLERS
+from watchbill_local.server.tokens import Tokens
 from watchbill_local.server.views import Selection, View, parse_selection, select, show_object
 from watchbill_local.server.watch import Watch, is_true, parse_watch
 
@@ -40,7 +42,7 @@ class Api:
 
     def __init__(self, cluster: Cluster, token: str) -> None:
         self._cluster = cluster
-        self._token = token
+        self._tokens = Tokens(token, cluster.store.uids)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -56,10 +58,11 @@ class Api:
             return _fail(request, f"Internal error occurred: {error!r}")
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        refusal = decide_refusal(self._token, request.path, request.headers)
+        user = self._tokens.identify(request.headers.get("Authorization", ""), time.time())
+        refusal = decide_refusal(user, request.path, request.headers)
         if refusal is not None:
             raise refusal
-        if request.path in FREE_PATHS:
+        if request.path in FREE_PATHS or user is None:
             return web.Response(text="ok")
         target, accept = exchange.parse_target(request.path), request.headers.get("Accept", "")
         if target is None:
@@ -69,12 +72,13 @@ class Api:
             return web.Response(status=404, text="404 page not found\n")
         write = parse_write(resource, target, request.query)
         view = View(resource, exchange.parse_accept(accept), request.query.get("includeObject", "Metadata"))
+        call = Call(request, view, write, user, self._tokens)
         if target.subresource not in ("", "status"):
             handler = HANDLERS.get((request.method, target.subresource))
             if handler is None:
                 raise method_not_allowed(resource, write.name)
-            return await handler(self._cluster, Call(request, view, write))
-        return await self._serve(Call(request, view, write))
+            return await handler(self._cluster, call)
+        return await (serve_review(call) if resource.is_review else self._serve(call))
 
     def _discover(self, path: str) -> web.Response:
         if path == "openapi/v2":
@@ -144,6 +148,7 @@ def parse_write(resource: Resource, target: Target, query: Mapping[str, str]) ->
     """Return what a request says about its write. Raises a 404 where the path does not fit the resource."""
     is_misplaced = target.namespace is not None and not resource.namespaced
     is_homeless = target.name is not None and target.namespace is None and resource.namespaced
+    is_misplaced |= resource.is_review and target.name is not None
     if is_misplaced or is_homeless or target.subresource not in ("", *resource.subresources):
         raise ApiError(404, "NotFound", _NO_SUCH_PATH)
     return Write(

@@ -11,13 +11,13 @@ change only with the data directory.
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 import secrets
 from collections.abc import Mapping
 
 from watchbill_local.certificate import load_or_make, write_private
 from watchbill_local.server.errors import ApiError
+from watchbill_local.server.tokens import User
 from watchbill_local.server.values import Obj
 
 #: Paths that tell a prober whether the server lives; they say nothing else and need no token.
@@ -29,18 +29,14 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 NAME = "watchbill-local"  #: of the cluster in kubeconfigs
 
 
-def decide_refusal(token: str, path: str, headers: Mapping[str, str]) -> ApiError | None:
+def decide_refusal(user: User | None, path: str, headers: Mapping[str, str]) -> ApiError | None:
     """Return why a request is refused, or None to let it in. `headers` are looked up without regard to case."""
     host = headers.get("Host", "")
     if _name_of(host) not in LOOPBACK_NAMES:
         return ApiError(403, "Forbidden", f'forbidden: this server does not answer to the name "{host}"')
     if "Origin" in headers:
         return ApiError(403, "Forbidden", "forbidden: this server does not answer to web pages (Origin header)")
-    if path in FREE_PATHS:
-        return None
-    scheme, _, shown = headers.get("Authorization", "").partition(" ")
-    is_token = hmac.compare_digest(shown.strip().encode("utf-8", "surrogateescape"), token.encode())
-    return None if scheme.lower() == "bearer" and is_token else ApiError(401, "Unauthorized", "Unauthorized")
+    return None if user or path in FREE_PATHS else ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def load_token(path: str) -> str:

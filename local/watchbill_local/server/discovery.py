@@ -23,6 +23,7 @@ OPENAPI_V2_EMPTY = b"\x0a\x032.0"
 _SUBRESOURCES: dict[str, Obj] = {
     "binding": {"kind": "Binding", "verbs": ["create"]},
     "log": {"verbs": ["get"]},
+    "token": {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest", "verbs": ["create"]},
     "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
 }
 

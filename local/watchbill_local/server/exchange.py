@@ -19,6 +19,7 @@ from watchbill_local.server.errors import ApiError, bad_request, unsupported_med
 from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from watchbill_local.server.protobuf import PROTOBUF, NoEnvelopeError, UnknownTypeError, parse_protobuf
 from watchbill_local.server.resource import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Resource
+from watchbill_local.server.tokens import Tokens, User
 from watchbill_local.server.values import Obj
 from watchbill_local.server.views import View
 
@@ -58,6 +59,8 @@ class Call:
     request: web.BaseRequest
     view: View
     write: Write  #: what the path names; without namespace or name: all of them
+    user: User
+    tokens: Tokens
 
 
 def parse_target(path: str) -> Target | None:

@@ -24,7 +24,7 @@ from watchbill_local.server.deletion import DeleteOptions, decide_finalizers, de
 from watchbill_local.server.errors import already_exists, forbidden, invalid, not_found, required
 from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, Registry
 from watchbill_local.server.store import Entry, Ident, Store
-from watchbill_local.server.times import now_iso
+from watchbill_local.server.times import format_time, now_iso
 from watchbill_local.server.values import Obj, copy_value
 from watchbill_local.server.views import show_object
 
@@ -32,7 +32,6 @@ from watchbill_local.server.views import show_object
 _EMPTIED = (NAMESPACES, DEFINITIONS)
 KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
-_ISO = "%Y-%m-%dT%H:%M:%SZ"
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH, _LONGEST_BASE = 5, 58
 
@@ -130,7 +129,7 @@ class Objects:
         if not first and is_same and grace and grace >= (metadata.get("deletionGracePeriodSeconds") or 0):
             return entry
         if first or write.resource.key == PODS:
-            metadata["deletionTimestamp"] = time.strftime(_ISO, time.gmtime(time.time() + grace))
+            metadata["deletionTimestamp"] = format_time(time.time() + grace)
         if first and write.resource.has_generation:
             metadata["generation"] = metadata.get("generation", 1) + 1
         if first and write.resource.key == DEFINITIONS:

@@ -67,6 +67,11 @@ class Resource(Named):
         return (self.group, self.plural)
 
     @property
+    def is_review(self) -> bool:
+        """True for a question that is answered and never stored."""
+        return self.verbs == ("create",)
+
+    @property
     def has_status(self) -> bool:
         """True when status can be written by the status subresource alone."""
         return "status" in self.subresources

@@ -18,6 +18,7 @@ from watchbill_local.server.exchange import Call, answer, answer_success, patch_
 from watchbill_local.server.jsonpath import split_simple_path
 from watchbill_local.server.registry import NODES
 from watchbill_local.server.resource import Scale
+from watchbill_local.server.reviews import serve_token
 from watchbill_local.server.store import Ident
 from watchbill_local.server.times import now_iso
 from watchbill_local.server.values import Obj, copy_value, dig
@@ -148,4 +149,5 @@ HANDLERS: dict[tuple[str, str], Callable[[Cluster, Call], Awaitable[web.StreamRe
     ("PATCH", "scale"): serve_scale,
     ("POST", "binding"): serve_binding,
     ("GET", "log"): serve_log,
+    ("POST", "token"): serve_token,
 }

@@ -18,7 +18,12 @@ _STEPS: tuple[tuple[float, str, str], ...] = (
 
 def now_iso() -> str:
     """Return the present second as the API writes it in metadata: `2026-11-22T12:00:00Z`."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return format_time(datetime.now(UTC).timestamp())
+
+
+def format_time(seconds: float) -> str:
+    """Return a moment (seconds since the epoch) as the API writes it in metadata."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str) -> float | None:

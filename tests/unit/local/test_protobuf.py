@@ -47,7 +47,7 @@ def test_what_a_real_server_encodes_is_read_as_its_json(sample: dict[str, Any]) 
 
 def test_there_is_a_sample_of_every_kind() -> None:
     """A kind that is added to the table needs the messages of its body too."""
-    assert {sample["json"]["kind"] for sample in SAMPLES} == {kind.kind for kind in build_kinds()}
+    assert {sample["json"]["kind"] for sample in SAMPLES} == {kind.kind for kind in build_kinds() if not kind.is_review}
 
 
 @pytest.mark.parametrize(
