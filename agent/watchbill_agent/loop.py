@@ -2,7 +2,8 @@
 
 Owns the flow from the inbox through the lifecycle to runners and outbox. Invariant: what was observed in one turn is
 answered in one outbox file, whose `read` covers exactly the inbox files that these answers follow from; `finished` is
-written only after its result was synced. Decides nothing (lifecycle does) and knows no program (runners do).
+written only after its result was synced, unless it holds the result itself. Decides nothing (lifecycle does) and knows
+no program (runners do).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -32,11 +34,11 @@ from watchbill_agent.lifecycle import (
     StartDrainClock,
     StopAttempt,
 )
-from watchbill_agent.outcome import FAILED, MAX_MESSAGE, Outcome
+from watchbill_agent.outcome import FAILED, MAX_MESSAGE, SUCCEEDED, Outcome
 from watchbill_agent.runners import Runner, StopRequest
 from watchbill_agent.settings import Settings
 from watchbill_agent.wakeup import Bell
-from watchbill_agent.workspace import build_base_environment, prepare_order, remove_work, sync_result
+from watchbill_agent.workspace import build_base_environment, is_inline, prepare_order, remove_work, sync_result
 from watchbill_coordination.core.messages import Assign, Finished, Message
 from watchbill_coordination.storage.mailbox_agent import InboxReader, OutboxWriter
 
@@ -172,10 +174,16 @@ class AgentLoop:
 
     def _write_durable(self, answers: Sequence[Message], read: int) -> None:
         """Write answers that must outlive a power cut, and their results before them. Runs in a thread."""
-        for message in answers:
-            if isinstance(message, Finished):
-                sync_result(self._settings, message.task, message.attempt)
-        self._outbox.send(answers, read=read, sync=True)
+        self._outbox.send([self._settle(message) for message in answers], read=read, sync=True)
+
+    def _settle(self, message: Message) -> Message:
+        """Make a report stand on its own: it holds the whole result, or the result is durable before it is said."""
+        if not isinstance(message, Finished):
+            return message
+        if message.outcome == SUCCEEDED and is_inline(self._settings, message):
+            return replace(message, inline=True)
+        sync_result(self._settings, message.task, message.attempt)
+        return message
 
     def _beat(self) -> None:
         """Write the sign of life, now and every few seconds."""

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,12 +20,12 @@ from typing import Any
 from watchbill_agent.runners import Order
 from watchbill_agent.settings import Settings
 from watchbill_coordination.codec.messages import is_task_uid
-from watchbill_coordination.core.messages import Assign
+from watchbill_coordination.core.messages import Assign, Finished
 from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.atomic import TEMPORARY
 from watchbill_coordination.storage.layout import work_directory
 
-PROMPT, STDIN, RESULT = ".prompt", ".stdin", "result"
+PROMPT, STDIN, RESULT, OUTPUT = ".prompt", ".stdin", "result", "stdout"
 MAX_SYNCED = 1000  #: files of a result that are synced; a result with more is refused anyway
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,24 @@ def prepare_order(settings: Settings, assign: Assign, base: Mapping[str, str]) -
         timeout_seconds=assign.timeout_seconds,
         grace_seconds=settings.grace_seconds,
     )
+
+
+def is_inline(settings: Settings, report: Finished) -> bool:
+    """Whether an attempt's result is what it printed and nothing else, and the report holds all of that."""
+    result = settings.work / work_directory(report.task, report.attempt) / RESULT
+    text = report.result.encode()
+    try:
+        if os.listdir(result) != [OUTPUT]:
+            return False
+        fd = os.open(result / OUTPUT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            is_plain = stat.S_ISREG(status.st_mode) and not status.st_mode & 0o100
+            return is_plain and status.st_size == len(text) and os.read(fd, len(text) + 1) == text
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
 
 
 def sync_result(settings: Settings, task: TaskUid, attempt: int) -> None:

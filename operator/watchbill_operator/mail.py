@@ -52,6 +52,7 @@ def parse_message(replica: ReplicaName, message: Message, *, key: str) -> Comman
             retryable=message.retryable,
             exit_code=message.exit_code,
             result=message.result,
+            inline=message.inline,
         )
     return None
 

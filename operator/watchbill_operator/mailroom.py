@@ -25,7 +25,7 @@ from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.mailbox import InboxWriter, Malformed, OutboxReader, Received
-from watchbill_coordination.storage.results import copy_result
+from watchbill_coordination.storage.results import copy_result, write_inline_result
 from watchbill_operator.mail import Mail, accept_result, parse_message
 
 logger = logging.getLogger(__name__)
@@ -215,7 +215,9 @@ class Mailroom:
         return command
 
     async def _with_result(self, command: FinishAttempt) -> FinishAttempt:
-        """The command with what was copied, or as a failure where the result is not acceptable."""
+        """The command with what was taken over, or as a failure where the result is not acceptable."""
+        if command.inline:  # the record will hold all of it: no walk, no sync, no thread
+            return accept_result(command, write_inline_result(self._layout, command.task, command.result))
         loop = asyncio.get_running_loop()
         copied = await loop.run_in_executor(
             self._copiers, copy_result, self._layout, command.agent, command.task, command.attempt

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from watchbill_coordination.codec.canonical import Unencodable
+from watchbill_coordination.coordinator.inline_results import InlineResults
 from watchbill_coordination.coordinator.projecting import Projector
 from watchbill_coordination.coordinator.touched import Touched, find_cause
 from watchbill_coordination.core.commands import Command, Rejected
@@ -69,17 +70,23 @@ class Coordinator:
 
     @classmethod
     def open(cls, root: Path, holder: Holder, floor_epoch: int = 0) -> Coordinator:
-        """Claim an epoch on the volume at `root`, read the log, begin a segment, write the projections.
+        """Claim an epoch on the volume at `root`, read the log, begin a segment, write what follows from it.
 
         Raises LogCorrupt, AcknowledgedLost, Fenced, StorageFault, OSError.
         """
-        state = State()
-        log = EventLog.open(Layout(root), Opening(holder, floor_epoch), lambda recorded: evolve(state, recorded))
+        state, results = State(), InlineResults()
+
+        def replay(recorded: Recorded) -> None:
+            evolve(state, recorded)
+            results.note(recorded, state)
+
+        log = EventLog.open(Layout(root), Opening(holder, floor_epoch), replay)
         layout = log.layout
         sweep_temporaries(layout.orchestration, layout.locks, layout.blobs, layout.shared_context)
         with contextlib.ExitStack() as stack:
             stack.callback(log.abandon)
             coordinator = cls(log, state)
+            results.restore(layout, state)
             coordinator.write_projections()
             stack.pop_all()
         return coordinator

@@ -88,6 +88,7 @@ class FinishAttempt(Command):
     retryable: bool = True
     exit_code: int | None = None
     result: str = ""
+    inline: bool = False  #: the accepted result is `stdout` alone, and that exactly `result`
     files: int = 0
     bytes: int = 0
 

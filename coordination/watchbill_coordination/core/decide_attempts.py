@@ -113,14 +113,16 @@ def decide_abandoned(command: FinishAttempt) -> list[Event]:
 
 def build_success(command: FinishAttempt) -> TaskSucceeded:
     """The accepted result, within bounds."""
+    result = clean_text(command.result)
     return TaskSucceeded(
         task=command.task,
         agent=command.agent,
         attempt=command.attempt,
-        result=clean_text(command.result),
+        result=result,
         files=command.files,
         bytes=command.bytes,
         exit_code=clean_exit_code(command.exit_code) or 0,
+        inline=command.inline and result == command.result,
     )
 
 

@@ -284,6 +284,7 @@ class TaskSucceeded(Event):
     files: int = 0
     bytes: int = 0
     exit_code: int = 0
+    inline: bool = False  #: the one file is `stdout` and holds `result`, so it can be made again from here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

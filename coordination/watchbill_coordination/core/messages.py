@@ -103,6 +103,7 @@ class Finished(Message):
     retryable: bool = True
     exit_code: int | None = None
     result: str = ""  #: the first part of the output, at most 4,096 characters
+    inline: bool = False  #: the result folder holds `stdout` alone, and that exactly `result`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

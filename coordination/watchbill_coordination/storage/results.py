@@ -1,9 +1,11 @@
 """Taking over the result of an attempt.
 
 Owns the copy from an agent's work folder to shared-context/results/<task uid>/, where dependants read it. Invariant: a
-result is there whole and durable or not at all, and holds regular files of at most MAX_RESULT_BYTES together. What the
-agent left is hostile: it is walked by descriptors, no link is followed, and depth, count, names and bytes have limits.
-Never decides whether the attempt is the current one: the caller does, before.
+result is there whole or not at all, and holds regular files of at most MAX_RESULT_BYTES together; it is durable when it
+was copied, while one that is `stdout` alone and short, an inline one, follows from the record of its acceptance: it is
+written without a sync, and again after a crash. What the agent left is hostile: it is walked by descriptors, no link
+is followed, and depth, count, names and bytes have limits. Never decides whether the attempt is the current one: the
+caller does, before.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ MAX_RESULT_BYTES = 1024 * 1024  #: of all files together
 MAX_ENTRIES = 1000  #: files and folders
 MAX_DEPTH = 16  #: folders in folders
 MAX_NAME_BYTES = 255
+OUTPUT = "stdout"  #: the file with what a program printed; all that an inline result holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,24 @@ def copy_result(layout: Layout, replica: ReplicaName, task: TaskUid, attempt: in
     return ResultCopied(len(walk.files), walk.bytes)
 
 
+def write_inline_result(layout: Layout, task: TaskUid, text: str, *, sync: bool = False) -> ResultCopied:
+    """Write a result that is one file with this text. Raises OSError as `copy_result` does."""
+    content = text.encode()
+    _publish(_Walk(files=[(OUTPUT, content, False)]), layout.result(task), sync=sync)
+    return ResultCopied(1, len(content))
+
+
+def restore_inline_result(layout: Layout, task: TaskUid, text: str) -> bool:
+    """Write an inline result again where it is not there as it was; whether that was so. Raises OSError."""
+    try:
+        if (layout.result(task) / OUTPUT).read_bytes() == text.encode():
+            return False
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    write_inline_result(layout, task, text, sync=True)
+    return True
+
+
 def _read_folder(walk: _Walk, folder: int, prefix: str, depth: int) -> None:
     """Read one folder and those below it. Recursion ends at MAX_DEPTH."""
     if depth > MAX_DEPTH:
@@ -132,7 +153,7 @@ def _blocks(fd: int, room: int) -> Iterator[bytes]:
         yield block
 
 
-def _publish(walk: _Walk, target: Path) -> None:
+def _publish(walk: _Walk, target: Path, *, sync: bool = True) -> None:
     """Write everything under a temporary name, sync it, and give it its name."""
     temporary = target.with_name(TEMPORARY + target.name)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -142,10 +163,9 @@ def _publish(walk: _Walk, target: Path) -> None:
         for folder in walk.folders:  # parents come first
             (temporary / folder).mkdir()
         for path, content, executable in walk.files:
-            _write(temporary / path, content, 0o755 if executable else 0o644)
-        for folder in reversed(walk.folders):
+            _write(temporary / path, content, 0o755 if executable else 0o644, sync=sync)
+        for folder in [*reversed(walk.folders), ""] if sync else ():
             sync_directory(temporary / folder)
-        sync_directory(temporary)
         if target.exists():  # copied before a crash, and never announced
             shutil.rmtree(target)
         os.rename(temporary, target)
@@ -153,13 +173,15 @@ def _publish(walk: _Walk, target: Path) -> None:
         with suppress(OSError):
             shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_directory(target.parent)
+    if sync:
+        sync_directory(target.parent)
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write and sync one file of our own."""
+def _write(path: Path, content: bytes, mode: int, *, sync: bool) -> None:
+    """Write one file of our own."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with open(fd, "wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(fd)
+        if sync:
+            file.flush()
+            os.fsync(fd)

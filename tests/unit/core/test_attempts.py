@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from support.deciding import Ledger, accept, finish, names, register, start_pool, submit
 from watchbill_coordination.core.commands import LoseReplica, Rejected
-from watchbill_coordination.core.events import AttemptFailed, ResultRefused, TaskRetryScheduled
+from watchbill_coordination.core.events import AttemptFailed, ResultRefused, TaskRetryScheduled, TaskSucceeded
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.core.state import Phase
 
@@ -193,3 +195,13 @@ def test_an_impossible_exit_code_is_none() -> None:
     ledger.do(finish("t", "Failed", exit_code=10**40))
 
     assert ledger.task("t").exit_code is None
+
+
+@pytest.mark.parametrize(("said", "inline"), [("all of it", True), ("x" * 5000, False), ("half a pair \ud800", False)])
+def test_a_result_is_inline_only_where_the_record_holds_all_of_it(said: str, inline: bool) -> None:
+    """A text that had to be cut or mended cannot be made again from the record."""
+    ledger = run_task()
+
+    events = ledger.do(replace(finish("t"), result=said, inline=True))
+
+    assert [event.inline for event in events if isinstance(event, TaskSucceeded)] == [inline]
