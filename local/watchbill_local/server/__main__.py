@@ -29,6 +29,7 @@ from watchbill_local.certificate import load_certificate, write_private
 from watchbill_local.server.api import Api
 from watchbill_local.server.auth import load_token, write_kubeconfig
 from watchbill_local.server.cluster import Cluster
+from watchbill_local.server.expiry import EVENT_TTL
 from watchbill_local.server.journal import DamagedJournalError
 
 log = logging.getLogger("watchbill_local.server")
@@ -50,6 +51,7 @@ class Settings:
     data: str  #: directory of its state, made if absent
     kubeconfig: str  #: where the kubeconfig is written
     port: int  #: 0 takes the port of the last run where it is free, else any
+    event_ttl: float  #: seconds that Kubernetes Events are kept
 
     def path(self, name: str) -> str:
         """Return where a file of the data directory lies."""
@@ -75,6 +77,7 @@ def parse_arguments(arguments: list[str]) -> Settings:
     parser.add_argument("--data", required=True, metavar="DIR", help="keep objects and token here")
     parser.add_argument("--kubeconfig", required=True, metavar="FILE", help="write the kubeconfig here when ready")
     parser.add_argument("--port", type=int, default=0, help="port; 0, the default: that of the last run, or a free one")
+    parser.add_argument("--event-ttl", type=float, default=EVENT_TTL, metavar="SECONDS", help="keep events so long")
     settings = Settings(**vars(parser.parse_args(arguments)))
     if not 0 <= settings.port <= 65535:
         parser.error(f"--port {settings.port} is no port number")
@@ -91,7 +94,7 @@ async def run(settings: Settings) -> None:
             stack.callback(os.close, _take_directory(settings))
             token = load_token(settings.path("token"))
             context, authority = load_certificate(settings.path("serving.pem"))
-            cluster = Cluster(settings.path("journal"))
+            cluster = Cluster(settings.path("journal"), settings.event_ttl)
             stack.callback(cluster.store.close)
             loaded = cluster.start()
         except DamagedJournalError as error:

@@ -14,6 +14,7 @@ import logging
 import weakref
 
 from watchbill_local.server.crds import build_resources
+from watchbill_local.server.expiry import EVENT_TTL, Expiry
 from watchbill_local.server.garbage import Collector
 from watchbill_local.server.journal import Journal
 from watchbill_local.server.kinds import build_kinds
@@ -31,13 +32,14 @@ log = logging.getLogger(__name__)
 class Cluster:
     """The state of one server. Start it inside a running event loop."""
 
-    def __init__(self, journal_path: str | None) -> None:
+    def __init__(self, journal_path: str | None, event_ttl: float = EVENT_TTL) -> None:
         self.store = Store(Journal(journal_path))
         self.registry = Registry(build_kinds())
         self.objects = Objects(self.store, self.registry)
         self.lists = Lists(self.store)
         self.watches: weakref.WeakSet[Watch] = weakref.WeakSet()  #: all that are open
         self._collector = Collector(self.objects)
+        self._expiry = Expiry(self.store, event_ttl)
 
     def start(self) -> int:
         """Load everything and begin to follow changes. Return the number of objects loaded. Raises OSError."""
@@ -46,6 +48,7 @@ class Cluster:
             self._install(entry.obj)
         self.store.hooks.append(self._note_definition)
         self._collector.start()
+        self._expiry.start()
         return loaded
 
     def end_watches(self) -> None:

@@ -21,6 +21,7 @@ PODS = ("", "pods")
 NAMESPACES = ("", "namespaces")
 NODES = ("", "nodes")
 SERVICE_ACCOUNTS = ("", "serviceaccounts")
+EVENTS = ("", "events")
 CONFIG_MAPS = ("", "configmaps")
 DEFINITIONS = ("apiextensions.k8s.io", "customresourcedefinitions")
 

@@ -129,7 +129,8 @@ class Watch:
             return
         self._wake.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.0, seconds))
+            async with asyncio.timeout(max(0.0, seconds)):  # wait_for may lose a cancellation that meets a wake-up
+                await self._wake.wait()
 
     def _translate(self, change: Change) -> ChangeType | None:
         """Return how this watch sees a change; None if it does not."""
