@@ -23,6 +23,8 @@ from support.differential import Answer, Obj, Step, find_value
 _UUID = re.compile(r"\b(?!00000000)[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _GENERATED = re.compile(r"\b(?i:gen[-_])[bcdfghjklmnpqrstvwxz2456789]{5}\b")
+_PATCHED = re.compile(r'"\{.*\}(\\n)?"')
+_COUNTER = re.compile(r"((?:current|record|object meta):? \(?)\d+")
 _RUN = re.compile(r"(.)\1{63,}")
 _AGES = ("Age", "Last Seen", "First Seen", "Created At")
 _ABSENT = "(absent)"
@@ -98,6 +100,7 @@ class Normaliser:
         text = _UUID.sub(lambda match: self._sign("uid", match[0]), text)
         text = _TIME.sub(self._clean_time, text)
         text = _GENERATED.sub(lambda match: match[0][:4] + "<random>", text)
+        text = _COUNTER.sub(r"\1<any>", text)
         return _RUN.sub(lambda match: "{" + f"{match[1]}*{len(match[0])}" + "}", text)
 
     def _clean_time(self, match: re.Match[str]) -> str:
@@ -114,11 +117,17 @@ class Normaliser:
 
 
 def _restate_failure(status: Obj) -> Obj:
-    """Return reason, message, details and causes; the message of several causes is theirs, in an order of no meaning."""
+    """Return reason, message, details and causes.
+
+    Causes are a set, since updates are told some of them twice and their order has no meaning; the message of a refusal
+    with causes is made of theirs. Of a cause the first line counts (Go's print of a difference follows), and not the
+    object that a patch made, whose members Go prints in the order of its structs.
+    """
     details = dict(status.get("details") or {})
-    causes: dict[str, list[str]] = {}
+    causes: dict[str, set[str]] = {}
     for cause in details.pop("causes", None) or ():
-        causes.setdefault(f"{cause.get('reason', '')} {cause.get('field', '')}".strip(), []).append(cause["message"])
+        place = f"{cause.get('reason', '')} {cause.get('field', '')}".strip()
+        causes.setdefault(place, set()).add(_PATCHED.sub('"{...}"', cause["message"].partition("\n")[0]))
     message = status.get("message", "")
     restated: Obj = {"reason": status.get("reason", ""), "message": message, "details": details}
     if causes:

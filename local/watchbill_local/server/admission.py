@@ -13,18 +13,20 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from watchbill_local.server.errors import Cause, bad_request, conflict, invalid
-from watchbill_local.server.metadata import check_metadata
+from watchbill_local.server.errors import Cause, Undecodable, bad_request, conflict, failed, invalid, invalid_value
+from watchbill_local.server.metadata import check_metadata, is_plain_finalizer
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Ident
 from watchbill_local.server.typed_fields import decode_fields
-from watchbill_local.server.values import Obj, copy_value
+from watchbill_local.server.values import Obj, copy_value, format_json, name_go_type
 
 #: Metadata that clients cannot set: dropped at create, kept as it is at update.
 SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _KEPT = (*SERVER_OWNED, "name", "namespace", "generateName", "resourceVersion")
 _DROPPED = frozenset({*_KEPT, "selfLink", "managedFields"})
 _EMPTIED = ("labels", "annotations", "finalizers", "ownerReferences")
+_IMMUTABLE = ("uid", "creationTimestamp", "deletionTimestamp")
+_OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
 _STATUS_METADATA = ("labels", "annotations", "finalizers")
 
 
@@ -55,13 +57,21 @@ def check_type(resource: Resource, body: Any) -> Obj:
         missing = "apiVersion" if kind else "Kind"
         raise bad_request(f"Object '{missing}' is missing in the request body")
     if api_version and api_version != resource.api_version:
+        why = f'no kind "{kind}" is registered for version "{api_version}"'
+        if not resource.crd:
+            raise Undecodable(str(kind), str(api_version).rpartition("/")[2], why, resource.kind)
         wanted = f"the expected API version ({resource.api_version})"
         raise bad_request(f"the API version in the data ({api_version}) does not match {wanted}")
-    if kind and kind != resource.kind:
-        raise bad_request(f'no kind "{kind}" is registered for version "{api_version}"')
     metadata = {} if body.get("metadata") is None else body["metadata"]
     if not isinstance(metadata, dict):
-        raise bad_request(f"{resource.kind} cannot be handled: metadata must be an object")
+        words = f"{name_go_type(metadata)} into Go struct field {resource.kind}.metadata of type v1.ObjectMeta"
+        raise Undecodable(resource.kind, resource.version, f"json: cannot unmarshal {words}")
+    if kind and kind != resource.kind and resource.crd:
+        named = dataclasses.replace(resource, kind=kind)
+        raise invalid(named, metadata.get("name", ""), [invalid_value("kind", kind, f"must be {resource.kind}")])
+    if kind and kind != resource.kind:
+        why = f'no kind "{kind}" is registered for version "{resource.api_version}"'
+        raise Undecodable(kind, resource.version, why, resource.kind)
     return {**body, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
 
 
@@ -69,9 +79,11 @@ def prepare_create(write: Write, obj: Obj, *, uid: str, now: str) -> None:
     """Give a new object the metadata that the server owns and take away what the client may not set."""
     metadata = obj["metadata"]
     if metadata.get("resourceVersion"):
-        raise bad_request("resourceVersion should not be set on objects to be created")
+        raise failed("resourceVersion should not be set on objects to be created")
     if write.resource.namespaced and (metadata.get("namespace") or write.namespace) != write.namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise bad_request(_OTHER_NAMESPACE)
+    for key in [key for key in _EMPTIED if not metadata.get(key, True)]:
+        del metadata[key]
     for key in (*SERVER_OWNED, "resourceVersion", "namespace", "selfLink", "managedFields"):
         metadata.pop(key, None)
     if write.resource.namespaced:
@@ -86,25 +98,39 @@ def prepare_create(write: Write, obj: Obj, *, uid: str, now: str) -> None:
 def check_update(write: Write, old: Obj, new: Obj, *, needs_version: bool) -> None:
     """Refuse an update of another object or of another state than the stored one."""
     resource, metadata, stored = write.resource, new["metadata"], old["metadata"]
-    for key, on_url in (("name", write.name), ("namespace", write.namespace)):
-        if metadata.get(key) and on_url and metadata[key] != on_url:
-            shown = f"the {key} of the object ({metadata[key]}) does not match the {key} on the URL ({on_url})"
-            raise bad_request(shown)
-    version = metadata.get("resourceVersion")
+    name, version = metadata.get("name"), metadata.get("resourceVersion")
+    if not name and needs_version:
+        why = f"the name of the object ({write.name} based on URL) was undeterminable: name must be provided"
+        raise bad_request(why)
+    if name and name != write.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({write.name})")
+    if write.namespace and metadata.get("namespace", write.namespace) != write.namespace:
+        raise bad_request(_OTHER_NAMESPACE)
+    if version and not str(version).isdecimal():
+        raise failed(f"strconv.ParseUint: parsing {format_json(version)}: invalid syntax")
     if not version and needs_version and (resource.crd or resource.group == "coordination.k8s.io"):
         text = "Invalid value: 0: must be specified for an update"
         named = dataclasses.replace(resource, kind=resource.plural)  # upstream shows the plural here
         raise invalid(named, write.name, [Cause("FieldValueInvalid", "metadata.resourceVersion", text)])
     if version and version != stored["resourceVersion"]:
         raise conflict(resource, write.name)
-    check_precondition(write, "UID", metadata.get("uid"), stored["uid"])
+    if metadata.get("uid", stored["uid"]) != stored["uid"] and needs_version:
+        raise conflict(resource, write.name, _build_uid_mismatch(write, metadata["uid"], stored["uid"]))
+    fixed = [key for key in _IMMUTABLE if metadata.get(key) and (key == "uid" or not stored.get("deletionTimestamp"))]
+    causes = [_immutable(key, metadata[key]) for key in fixed if metadata[key] != stored.get(key)]
+    if causes:
+        raise invalid(resource, write.name, causes)
 
 
-def check_precondition(write: Write, what: str, wanted: Any, found: str) -> None:
-    """Refuse to write another object, or another state, than the client meant. Raises a 409."""
-    if wanted and wanted != found:
-        why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
-        raise conflict(write.resource, write.name, why)
+def check_preconditions(write: Write, uid: str | None, version: str | None, stored: Obj) -> None:
+    """Refuse to delete another object, or another state, than the client meant. Raises a 409."""
+    named = dataclasses.replace(write.resource, plural=write.resource.kind)  # upstream shows the kind here
+    if uid and uid != stored["uid"]:
+        why = f"the UID in the precondition ({uid}) does not match the UID in record ({stored['uid']})"
+        raise conflict(named, write.name, f"{why}. The object might have been deleted and then recreated")
+    if version and version != stored["resourceVersion"]:
+        why = f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record"
+        raise conflict(named, write.name, f"{why} ({stored['resourceVersion']}). The object might have been modified")
 
 
 def combine(write: Write, old: Obj, new: Obj) -> Obj:
@@ -130,12 +156,17 @@ def admit(write: Write, obj: Obj, old: Obj | None, now: str) -> None:
     """Prune, fill in defaults and validate `obj` in place. Raises a 400 or 422."""
     resource = write.resource
     decode_fields(resource, obj)
-    causes = check_metadata(resource, obj["metadata"])
+    causes: list[Cause] = []
     if resource.schema:
         _report_unknown(write, resource.schema.normalise(obj))
+        _warn_of_finalizers(write, obj["metadata"], old)
         causes += resource.schema.check(obj, old)
+    if resource.stored_as:
+        obj["apiVersion"], schema = resource.stored_as
+        schema.normalise(obj)
     if resource.fill:
         resource.fill(obj, old, now)
+    causes += check_metadata(resource, obj["metadata"])
     if resource.check and write.subresource != "status":
         causes += resource.check(obj, old)
     causes += _check_finalizers(obj, old)
@@ -154,10 +185,28 @@ def _report_unknown(write: Write, unknown: list[str]) -> None:
     kind, version = write.resource.kind, write.resource.version
     words = [f'unknown field "{path}"' for path in sorted(unknown)]
     if words and write.field_validation == "Strict":
-        wrong = f"strict decoding error: {', '.join(words)}"
-        raise bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {wrong}')
+        raise Undecodable(kind, version, f"strict decoding error: {', '.join(words)}")
     if write.field_validation == "Warn":
         write.warnings.extend(words)
+
+
+def _warn_of_finalizers(write: Write, metadata: Obj, old: Obj | None) -> None:
+    """Warn of new finalizers without a domain on custom objects, which built-in kinds refuse."""
+    known = (old or {"metadata": {}})["metadata"].get("finalizers") or ()
+    why = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
+    plain = [each for each in metadata.get("finalizers") or () if each not in known and is_plain_finalizer(each)]
+    write.warnings.extend(f'metadata.finalizers: "{each}": {why}' for each in plain)
+
+
+def _immutable(key: str, value: Any) -> Cause:
+    return invalid_value(f"metadata.{key}", value, "field is immutable")
+
+
+def _build_uid_mismatch(write: Write, wanted: str, found: str) -> str:
+    """Return what upstream's storage says of another uid."""
+    place = "/".join(each for each in ("/registry", write.resource.plural, write.namespace, write.name) if each)
+    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
+    return f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: {why}"
 
 
 def _check_finalizers(obj: Obj, old: Obj | None) -> list[Cause]:

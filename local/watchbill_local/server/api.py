@@ -8,6 +8,7 @@ goes on.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Mapping
@@ -20,12 +21,21 @@ from watchbill_local.server.auth import FREE_PATHS, decide_refusal
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.deletion import parse_delete_options
 from watchbill_local.server.discovery import OPENAPI_V2_EMPTY, OPENAPI_V2_TYPE
-from watchbill_local.server.errors import ApiError, build_details, method_not_allowed
+from watchbill_local.server.errors import (
+    ApiError,
+    Undecodable,
+    bad_request,
+    build_details,
+    method_not_allowed,
+    not_found,
+    unpatchable,
+)
 from watchbill_local.server.exchange import Call, Target, answer, read_body
 from watchbill_local.server.openapi import ROOT as OPENAPI_V3
+from watchbill_local.server.options import check_included, check_list, check_options, check_version
 from watchbill_local.server.registry import PODS
-from watchbill_local.server.reviews import serve_review
 from watchbill_local.server.resource import Resource
+from watchbill_local.server.reviews import serve_review
 from watchbill_local.server.store import Entry
 from watchbill_local.server.subresources import HANDLERS
 from watchbill_local.server.tokens import Tokens
@@ -34,6 +44,7 @@ from watchbill_local.server.watch import Watch, is_true, parse_watch
 
 log = logging.getLogger(__name__)
 
+_NOTHING = functools.partial(web.Response, status=404, text="404 page not found\n")
 _NO_SUCH_PATH = "the server could not find the requested resource"
 
 
@@ -69,14 +80,15 @@ class Api:
             return self._discover(request.path.strip("/"))
         resource = self._cluster.registry.find(target.group, target.version, target.plural)
         if resource is None:
-            return web.Response(status=404, text="404 page not found\n")
+            return self._miss(target)
         write = parse_write(resource, target, request.query)
-        view = View(resource, exchange.parse_accept(accept), request.query.get("includeObject", "Metadata"))
+        check_options(request.method, request.query)
+        view = View(resource, *exchange.parse_accept(accept), check_included(request.query))
         call = Call(request, view, write, user, self._tokens)
         if target.subresource not in ("", "status"):
             handler = HANDLERS.get((request.method, target.subresource))
             if handler is None:
-                raise method_not_allowed(resource, write.name)
+                raise method_not_allowed(resource if resource.crd else None, request.method)
             return await handler(self._cluster, call)
         return await (serve_review(call) if resource.is_review else self._serve(call))
 
@@ -86,9 +98,17 @@ class Api:
         is_openapi = path.startswith(OPENAPI_V3)
         registry = self._cluster.registry
         document = registry.openapi(path) if is_openapi else registry.documents.get(path)
-        if document is None:
+        if document is None and path.startswith("api/"):
             raise ApiError(404, "NotFound", _NO_SUCH_PATH)
-        return answer(document)
+        return _NOTHING() if document is None else answer(document)
+
+    def _miss(self, target: Target) -> web.Response:
+        """Answer for a resource that is not served; upstream has a Status only where it serves the group itself."""
+        group = f"apis/{target.group}/{target.version}" if target.group else f"api/{target.version}"
+        is_custom = "." in target.group and not target.group.endswith(".k8s.io")
+        if is_custom or group not in self._cluster.registry.documents:
+            return _NOTHING()
+        raise ApiError(404, "NotFound", _NO_SUCH_PATH)
 
     async def _serve(self, call: Call) -> web.StreamResponse:
         """Answer a request on a resource, an object or its status. Raises ApiError for a refusal."""
@@ -98,9 +118,11 @@ class Api:
             case "GET", "collection" if is_true(request.query.get("watch")):
                 return await self._watch(call)
             case "GET", "collection":
+                check_list(request.query, self._cluster.store.version)
                 page = self._cluster.lists.page(_select(call), request.query)
                 return answer(call.view.render_list(*page, time.time()), 200, write.warnings)
             case "GET", _:
+                check_version(request.query)
                 return _show(call, objects.get(write))
             case "POST", "collection" if has_place:
                 return _show(call, objects.create(write, await read_body(call)), 201)
@@ -108,12 +130,19 @@ class Api:
                 return _show(call, objects.update(write, await read_body(call), needs_version=True))
             case "PATCH", "object":
                 patched = await exchange.patch_object(call, lambda: show_object(write.resource, objects.get(write)))
-                return _show(call, objects.update(write, patched))
+                try:
+                    return _show(call, objects.update(write, patched))
+                except Undecodable as error:
+                    raise unpatchable(patched, error.why) from None
+            case "POST", "collection" if write.resource.crd:
+                return _NOTHING()
+            case "PUT" | "PATCH", "collection" if write.resource.crd:
+                raise bad_request("name must be provided")
             case "DELETE", "object" if not write.subresource:
                 return await self._delete(call)
             case "DELETE", "collection" if "deletecollection" in write.resource.verbs:
                 return await self._delete_collection(call)
-        raise method_not_allowed(write.resource, write.name)
+        raise method_not_allowed(write.resource if write.resource.crd else None, request.method)
 
     async def _delete(self, call: Call) -> web.Response:
         options = parse_delete_options(await read_body(call), call.request.query)
@@ -149,6 +178,8 @@ def parse_write(resource: Resource, target: Target, query: Mapping[str, str]) ->
     is_misplaced = target.namespace is not None and not resource.namespaced
     is_homeless = target.name is not None and target.namespace is None and resource.namespaced
     is_misplaced |= resource.is_review and target.name is not None
+    if resource.crd and target.name and target.subresource not in ("", *resource.subresources):
+        raise not_found(resource, target.name)
     if is_misplaced or is_homeless or target.subresource not in ("", *resource.subresources):
         raise ApiError(404, "NotFound", _NO_SUCH_PATH)
     return Write(

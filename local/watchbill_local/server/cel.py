@@ -11,6 +11,7 @@ quantities. Receiver style `x.f(y)` and call style `f(x, y)` are the same call. 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import types
@@ -66,6 +67,7 @@ class Rule:
     source: str  #: the message, else the expression: what upstream names the rule by
     program: cel.Program
     is_transition: bool  #: names oldSelf: needs an old value
+    saying: cel.Program | None  #: makes the message
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def compile_rules(schema: Any, *, is_root: bool = True) -> RuleTree | None:
     others, items = (compile_rules(schema.get(name), is_root=False) for name in ("additionalProperties", "items"))
     if not (rules or members or others or items):
         return None
-    named = {name for rule in rules for name in rule.program.functions() if name in _FUNCTIONS}
+    programs = [each for rule in rules for each in (rule.program, rule.saying) if each]
+    named = {name for program in programs for name in program.functions() if name in _FUNCTIONS}
     return RuleTree(schema, rules, {name: _FUNCTIONS[name] for name in named}, members, others, items, is_root)
 
 
@@ -100,7 +103,8 @@ def compile_rule(raw: Obj) -> Rule:
     if raw.get("optionalOldSelf"):
         raise ValueError("optionalOldSelf is not supported by this server")
     program, source = cel.compile(raw["rule"]), (raw.get("message") or raw["rule"]).strip()
-    return Rule(raw, source, program, "oldSelf" in program.variables())
+    saying = cel.compile(raw["messageExpression"]) if raw.get("messageExpression") else None
+    return Rule(raw, source, program, "oldSelf" in program.variables(), saying)
 
 
 def run_rules(tree: RuleTree, value: Obj, old: Obj | None) -> list[Cause]:
@@ -144,7 +148,7 @@ def _run_here(tree: RuleTree, rules: list[Rule], value: Any, old: Any, path: str
             text = f'Invalid value: "{tree.schema.get("type", "")}": {_describe(error, rule)}'
             causes.append(Cause("FieldValueInvalid", path or ROOT, text))
         else:
-            causes += [] if holds else [_build_cause(rule, value, path)]
+            causes += [] if holds else [_build_cause(rule, _say(rule, context), value, path)]
     return causes
 
 
@@ -163,8 +167,16 @@ def _describe(error: Exception, rule: Rule) -> str:
     return f"{found.get(type(error), str(error))} evaluating rule: {rule.source}"
 
 
-def _build_cause(rule: Rule, value: Any, path: str) -> Cause:
-    message = rule.source if rule.raw.get("message") else f"failed rule: {rule.source}"
+def _say(rule: Rule, context: cel.Context) -> str:
+    """Return the message of a broken rule: what its expression makes, else its text, else the rule."""
+    with contextlib.suppress(*_EVALUATION_ERRORS):
+        said = rule.saying.execute(context) if rule.saying else None
+        if isinstance(said, str) and said.strip() and "\n" not in said:
+            return said.strip()
+    return rule.source if rule.raw.get("message") else f"failed rule: {rule.source}"
+
+
+def _build_cause(rule: Rule, message: str, value: Any, path: str) -> Cause:
     reason = rule.raw.get("reason") or "FieldValueInvalid"
     where = (path + (rule.raw.get("fieldPath") or "")).removeprefix("" if path else ".") or ROOT
     shown = "" if isinstance(value, (dict, list)) else f": {format_json(value)}"

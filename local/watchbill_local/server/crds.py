@@ -7,12 +7,13 @@ stores the CRD and swaps the resources in.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
 from watchbill_local.server.cel import compile_rule
 from watchbill_local.server.errors import Cause, bad_request, invalid_value, required, unsupported
-from watchbill_local.server.jsonpath import parse_jsonpath
+from watchbill_local.server.jsonpath import parse_jsonpath, split_simple_path
 from watchbill_local.server.names import check_dns1035, check_subdomain
 from watchbill_local.server.resource import Resource, Row, Scale
 from watchbill_local.server.schema import PRESERVE, Schema
@@ -26,6 +27,12 @@ _SCOPES = ("Cluster", "Namespaced")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _RULES = "x-kubernetes-validations"
+_NAME_COLUMN = (
+    "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a "
+    "client to request the generation of an appropriate name automatically. Name is primarily intended for creation "
+    "idempotence and configuration definition. Cannot be updated. More info: "
+    "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
+)
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 _ACCEPTED = {
     "NamesAccepted": {"reason": "NoConflicts", "message": "no conflicts found"},
@@ -75,8 +82,8 @@ def check_crd(value: Obj, old: Obj | None) -> list[Cause]:
 
 def build_columns(printed: list[Obj]) -> list[Obj]:
     """Return the columnDefinitions of a Table: Name, then those of the CRD, or Age when it has none."""
-    name = {"name": "Name", "type": "string", "format": "name", "priority": 0}
-    columns: list[Obj] = [{**name, "description": "Name must be unique within a namespace."}]
+    name = {"name": "Name", "type": "string", "format": "name", "priority": 0, "description": _NAME_COLUMN}
+    columns: list[Obj] = [name]
     for each in printed or [_AGE]:
         description = f"Custom resource definition column (in JSONPath format): {each['jsonPath']}"
         columns.append({"format": "", "description": description, "priority": 0, **each})
@@ -110,6 +117,7 @@ def _build_resource(definition: Obj, version: Obj) -> Resource:
     printed, raw = version.get("additionalPrinterColumns") or [], subresources.get("scale")
     paths: list[Any] = [(raw or {}).get(f"{name}Path") for name in ("specReplicas", "statusReplicas", "labelSelector")]
     scale = Scale(*paths) if raw is not None else None
+    stored = next(each for each in spec["versions"] if each.get("storage"))
     warning = version.get("deprecationWarning") or f"{group}/{version['name']} {names['kind']} is deprecated"
     return Resource(
         group=group,
@@ -127,10 +135,48 @@ def _build_resource(definition: Obj, version: Obj) -> Resource:
         row=build_row(printed),
         has_generation=True,
         crd=definition["metadata"]["name"],
-        schema=Schema(dig(version, "schema", "openAPIV3Schema")),
+        schema=_build_schema(version),
+        stored_as=(f"{group}/{stored['name']}", _build_schema(stored)) if stored is not version else None,
         scale=scale,
+        check=functools.partial(_check_scale, scale) if scale else None,
         warning=warning if version.get("deprecated") else None,
     )
+
+
+def _build_schema(version: Obj) -> Schema:
+    return Schema(dig(version, "schema", "openAPIV3Schema"))
+
+
+def _check_scale(scale: Scale, value: Obj, old: Obj | None) -> list[Cause]:
+    """Return what is wrong with the number of replicas, besides what the schema says of it."""
+    path, found = scale.spec_replicas, value
+    *parents, last = split_simple_path(path)
+    for key in parents:
+        found = found.get(key) or {}
+        if not isinstance(found, dict):
+            return [_misread(path, found, "map[string]interface{}")]
+    replicas = found.get(last, 0)
+    if not isinstance(replicas, int):
+        return [_misread(path, replicas, "int64")]
+    if replicas < 0:
+        return [invalid_value(path, replicas, "should be a non-negative integer")]
+    limit = 2**31 - 1
+    return [invalid_value(path, replicas, f"should be less than or equal to {limit}")] if replicas > limit else []
+
+
+def _misread(path: str, found: Any, wanted: str) -> Cause:
+    """Return the cause for a value that is not of the Go type that it should be."""
+    kind = {str: "string", bool: "bool", float: "float64", list: "[]interface {}"}.get(
+        type(found), "map[string]interface {}"
+    )
+    shown = (
+        format_json(found)
+        if isinstance(found, (bool, dict, list))
+        else f"{found:g}"
+        if isinstance(found, float)
+        else found
+    )
+    return invalid_value(path, 0, f"{path} accessor error: {shown} is of the type {kind}, expected {wanted}")
 
 
 def _check_names(value: Obj, spec: Obj) -> list[Cause]:

@@ -66,7 +66,8 @@ def _parse_query(query: Mapping[str, str]) -> Obj:
     try:
         return {key: int(text) if key == "gracePeriodSeconds" else text for key, text in options.items()}
     except ValueError as error:
-        raise bad_request(f"invalid gracePeriodSeconds: {error}") from None
+        text = query["gracePeriodSeconds"]
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
 
 
 def _check_options(options: Obj) -> list[Cause]:

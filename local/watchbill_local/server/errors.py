@@ -65,8 +65,17 @@ class ApiError(Exception):
     def status(self) -> dict[str, Any]:
         """Return the Status object (kind Status, apiVersion v1, status Failure)."""
         status: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        status |= {"message": self.message, "reason": self.reason, "code": self.code}
+        status |= {"message": self.message, "code": self.code, **({"reason": self.reason} if self.reason else {})}
         return status if self.details is None else {**status, "details": self.details}
+
+
+class Undecodable(ApiError):
+    """400: the object is not one of its kind, as Go's decoder would have it; a patch that makes one is a 422."""
+
+    def __init__(self, kind: str, version: str, why: str, wanted: str = "") -> None:
+        words = f'{kind} in version "{version}" cannot be handled as a {wanted or kind}: {why}'
+        super().__init__(400, "BadRequest", words)
+        self.why = why
 
 
 def build_details(on: Named, name: str, kind: str | None = None) -> dict[str, Any]:
@@ -91,6 +100,17 @@ def conflict(on: Named, name: str, why: str = STALE_OBJECT) -> ApiError:
     return ApiError(409, "Conflict", message, build_details(on, name))
 
 
+def failed(message: str) -> ApiError:
+    """500 without a reason: upstream's answer to a few mistakes of the client."""
+    return ApiError(500, "", message)
+
+
+def unpatchable(patched: Any, why: str) -> ApiError:
+    """422: what a patch makes of the object is not one of its kind."""
+    nothing = Named(group="", version="", plural="", kind="")
+    return invalid(nothing, "", [invalid_value("patch", format_json(patched), why)])
+
+
 def bad_request(message: str) -> ApiError:
     """400: the request cannot be understood."""
     return ApiError(400, "BadRequest", message)
@@ -106,10 +126,14 @@ def gone(message: str, reason: str = "Expired") -> ApiError:
     return ApiError(410, reason, message)
 
 
-def method_not_allowed(on: Named, name: str = "") -> ApiError:
-    """405: the resource has no such verb."""
+def method_not_allowed(on: Named | None = None, method: str = "") -> ApiError:
+    """405: there is no such verb; of custom kinds (`on`) upstream tells which."""
+    verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, method.lower())
     message = "the server does not allow this method on the requested resource"
-    return ApiError(405, "MethodNotAllowed", message, build_details(on, name))
+    if on is None or not method:
+        return ApiError(405, "MethodNotAllowed", message)
+    message = f'{verb} is not supported on resources of kind "{on.qualified}"'
+    return ApiError(405, "MethodNotAllowed", message, build_details(on, ""))
 
 
 def unsupported_media_type(message: str) -> ApiError:

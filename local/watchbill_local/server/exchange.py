@@ -20,7 +20,7 @@ from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, ap
 from watchbill_local.server.protobuf import PROTOBUF, NoEnvelopeError, UnknownTypeError, parse_protobuf
 from watchbill_local.server.resource import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Resource
 from watchbill_local.server.tokens import Tokens, User
-from watchbill_local.server.values import Obj
+from watchbill_local.server.values import Obj, name_go_type
 from watchbill_local.server.views import View
 
 JSON = "application/json"
@@ -33,6 +33,7 @@ LONGEST_BODY = 3 * 1024 * 1024
 _SHOWN_BYTES = 1024
 
 _UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include:"
+_FORMS = ("Table", "PartialObjectMetadata")
 _PATCHES: dict[str, Callable[[Any, Any], Any]] = {
     JSON_PATCH: apply_json_patch,
     MERGE_PATCH: apply_merge_patch,
@@ -81,17 +82,20 @@ def parse_target(path: str) -> Target | None:
 
 
 @functools.lru_cache(maxsize=256)
-def parse_accept(header: str) -> str:
-    """Return the version of meta.k8s.io in which a Table is wanted, or nothing where plain JSON comes first."""
+def parse_accept(header: str) -> tuple[str, str]:
+    """Return the first form asked for that is served: (Table or PartialObjectMetadata, version); empty for plain JSON.
+
+    Raises a 406 where none is served.
+    """
     for part in header.split(","):
         media, *rest = (piece.strip() for piece in part.split(";"))
         parameters = dict(piece.split("=", 1) for piece in rest if "=" in piece)
-        version = parameters.get("v", "")
-        if media == JSON and "as" not in parameters:
-            return ""
-        if media == JSON and parameters["as"] == "Table" and version in ("v1", "v1beta1"):
-            return version
-    return ""
+        form, version = parameters.get("as", "").removesuffix("List"), parameters.get("v", "")
+        if media in ("", JSON, "application/*", "*/*") and not form:
+            return "", ""
+        if media == JSON and form in _FORMS and version in ("v1", "v1beta1"):
+            return form, version
+    raise ApiError(406, "NotAcceptable", f"only the following media types are accepted: {JSON}")
 
 
 def content_type_of(request: web.BaseRequest) -> str:
@@ -143,10 +147,13 @@ async def patch_object(call: Call, present: Callable[[], Obj]) -> Obj:
     if kind not in allowed:
         raise unsupported_media_type(f"{_UNKNOWN_FORMAT} {', '.join(allowed)}")
     body = await read_body(call)  # first: the object may change while it comes in
-    is_readable = isinstance(body, list if kind == JSON_PATCH else dict)
-    patched = _PATCHES[kind](present(), body) if is_readable else None
+    if kind != JSON_PATCH and not isinstance(body, dict):
+        start = "" if kind == STRATEGIC_PATCH else "error decoding patch: "
+        words = f"json: cannot unmarshal {name_go_type(body)} into Go value of type map[string]interface {{}}"
+        raise bad_request(f"{start}{words}")
+    patched = _PATCHES[kind](present(), body)
     if not isinstance(patched, dict):
-        raise bad_request("error decoding patch: json: cannot unmarshal into Go value, or the result is not an object")
+        raise bad_request("error decoding patch: the result is not an object")
     return patched
 
 

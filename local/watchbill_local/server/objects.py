@@ -73,10 +73,10 @@ class Objects:
         admission.check_update(write, old, wanted, needs_version=needs_version)
         wanted = admission.combine(write, old, wanted)
         admission.admit(write, wanted, old, now_iso())
-        if wanted == old:
+        if wanted == entry.obj:
             return entry
         is_wish = resource.has_generation and write.subresource != "status"
-        if is_wish and admission.raises_generation(resource, old, wanted):
+        if is_wish and admission.raises_generation(resource, entry.obj, wanted):
             wanted["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         return Entry(wanted, entry.version) if write.dry_run else self._settle(write.ident, wanted)
 
@@ -84,8 +84,7 @@ class Objects:
         """Delete an object, or begin to. Return its last or present state, and whether it is gone."""
         entry = self.get(write)
         metadata = entry.obj["metadata"]
-        admission.check_precondition(write, "UID", options.uid, metadata["uid"])
-        admission.check_precondition(write, "ResourceVersion", options.version, metadata["resourceVersion"])
+        admission.check_preconditions(write, options.uid, options.version, metadata)
         if write.resource.key == NAMESPACES and write.name in KEPT_NAMESPACES:
             raise forbidden(write.resource, write.name, "this namespace may not be deleted")
         if options.dry_run:
@@ -115,9 +114,8 @@ class Objects:
         is_waiting = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
         if entry is None or not metadata.get("deletionTimestamp") or is_waiting or ident.key == NAMESPACES:
             return self.store.put(ident, obj)
-        last = self.store.put(ident, copy_value(entry.obj), is_deleted=True)
-        metadata["resourceVersion"] = str(last.version)
-        return Entry(obj, last.version)
+        self.store.put(ident, copy_value(entry.obj), is_deleted=True)
+        return Entry(obj, entry.version)
 
     def _mark(self, write: Write, entry: Entry, grace: int, finalizers: list[str]) -> Entry:
         """Set the deletion timestamp; who holds a finalizer, or the pod's node, does the rest."""
@@ -147,6 +145,7 @@ class Objects:
             first = not obj["metadata"].get("deletionTimestamp")
             obj["metadata"] = {"deletionTimestamp": now_iso(), **obj["metadata"], "deletionGracePeriodSeconds": 0}
             if first:
+                obj["metadata"]["generation"] = obj["metadata"].get("generation", 1) + 1
                 obj = copy_value(self.store.put(ident, obj).obj)
         return self.store.put(ident, obj, is_deleted=True)
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from watchbill_local.server.errors import bad_request, unprocessable
-from watchbill_local.server.values import Obj, copy_value, format_json, load_table
+from watchbill_local.server.errors import bad_request, failed, unprocessable
+from watchbill_local.server.values import Obj, copy_value, format_json, load_table, name_go_type
 
 _MERGE_KEYS: dict[str, str] = load_table("merge_keys.json")
+_UNREADABLE = "error decoding patch: json: cannot unmarshal"
 _ORDER, _DELETE_FROM = "$setElementOrder", "$deleteFromPrimitiveList"
 
 
@@ -35,11 +36,11 @@ def apply_merge_patch(target: Any, patch: Any) -> Any:
 def apply_json_patch(target: Any, operations: Any) -> Any:
     """Return `target` after all operations, in order. Raises a 400 or a 422; nothing is half applied."""
     if not isinstance(operations, list):
-        raise bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+        raise bad_request(f"{_UNREADABLE} {name_go_type(operations)} into Go value of type []handlers.jsonPatchOp")
     document = copy_value(target)
     for operation in operations:
         if not isinstance(operation, dict):
-            raise bad_request("error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Operation")
+            raise bad_request(f"{_UNREADABLE} {name_go_type(operation)} into Go value of type handlers.jsonPatchOp")
         document = _apply_operation(document, operation)
     return document
 
@@ -117,7 +118,7 @@ def _change(document: Any, pointer: list[str], kind: str, value: Any) -> Any:
         if not 0 <= index < len(parent) + (kind == "add"):
             raise unprocessable()
         parent[index : index + (kind != "add")] = [] if kind == "remove" else [value]
-    elif not isinstance(parent, dict) or (kind != "add" and key not in parent):
+    elif not isinstance(parent, dict) or (kind == "remove" and key not in parent):  # upstream's replace adds, too
         raise unprocessable()
     elif kind == "remove":
         del parent[key]
@@ -139,14 +140,23 @@ def _merge_list(target: Any, patch: list[Any], field: str) -> list[Any]:
         return [item for item in patch if item != {"$patch": "replace"}]
     key = _find_merge_key(field, items + patch)
     if key == "":
-        return items + [item for item in patch if item not in items]
+        return [item for item in patch if item not in items] + items  # what is new comes first, as upstream has it
     if key is None or not all(isinstance(item, dict) for item in items + patch):
         return patch
+    known = {_identify(item, key): index for index, item in enumerate(items)}
+    news: list[Any] = []
     for item in patch:
-        index = next((index for index, known in enumerate(items) if known.get(key) == item.get(key)), len(items))
-        merged = [apply_strategic_patch(each, item) for each in items[index : index + 1] or [None]]
-        items[index : index + 1] = [] if item.get("$patch") == "delete" else merged
-    return items
+        if item.get(key) is None:
+            shown = " ".join(f"{name}:{value}" for name, value in sorted(item.items()))
+            raise failed(f"map: map[{shown}] does not contain declared merge key: {key}")
+        index = known.get(_identify(item, key))
+        if item.get("$patch") == "delete":
+            items = [each for each in items if each.get(key) != item[key]]
+        elif index is None:
+            news.append(apply_strategic_patch(None, item))
+        else:
+            items = [apply_strategic_patch(each, item) if each.get(key) == item[key] else each for each in items]
+    return news + items
 
 
 def _order_list(items: list[Any], order: list[Any], field: str) -> list[Any]:

@@ -57,7 +57,7 @@ class Resource(Named):
     name_rule: NameRule = "subdomain"
     crd: str | None = None  #: name of the CustomResourceDefinition that it comes from; those have no strategic patch
     schema: Schema | None = None
-    stored_schema: Schema | None = None  #: of the version in which objects are stored, where it is another one
+    stored_as: tuple[str, Schema] | None = None  #: the version in which objects are stored, where it is another one
     scale: Scale | None = None
     warning: str | None = None  #: sent with each answer, for deprecated versions
 

@@ -40,6 +40,10 @@ class Schema:
         self.fill_defaults(value)
         return unknown
 
+    def prune(self, value: Obj) -> None:
+        """Remove unknown members alone, as for objects of another version that are read in this one."""
+        prune(value, self._whole)
+
     def fill_defaults(self, value: Obj) -> None:
         """Fill in defaults alone, as for objects that were stored before the schema had them."""
         fill_defaults(value, self.raw)

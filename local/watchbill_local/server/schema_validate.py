@@ -160,7 +160,7 @@ def _compile_format(schema: Obj) -> Check | None:
         if kind == "string" and isinstance(value, str) and not is_formed(value):
             detail = f"{path} in body must be of type {name}: {format_json(value)}"
             return invalid_value(path, value, detail, reason=_WRONG_TYPE)
-        if kind == "integer" and isinstance(value, (int, float)) and not -end <= value < end:
+        if kind == "integer" and isinstance(value, (int, float)) and not (-end <= value < end and value == int(value)):
             return invalid_value("", "", f"Checked value must be of type integer {words} in {path}")
         return None
 

@@ -22,7 +22,7 @@ _Test = Callable[[str | None], bool]
 _TERM = re.compile(
     r"""\s*(?:
         (?P<set_key>[^\s!=<>,()]+)\s+(?P<set_op>in|notin)\s*\((?P<values>[^)]*)\)
-      | (?P<key>[^\s!=<>,()]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s,()=!<>]*)
+      | (?P<key>[^\s!=<>,()]+)\s*(?P<op>==|=|!=|>|<)\s*(?P<value>[^\s,()=!<>]*)
       | !\s*(?P<absent>[^\s!=<>,()]+)
       | (?P<present>[^\s!=<>,()]+)
     )\s*(?:,|$)""",
@@ -41,10 +41,11 @@ def parse_label_selector(text: str | None) -> LabelPredicate | None:
     while position < len(text):
         match = _TERM.match(text, position)
         if match is None or match.end() == position:
-            expected = "expected: !, identifier, or 'end of string'"
-            raise bad_request(f"unable to parse requirement: found '{text[position:].strip()}', {expected}")
+            raise bad_request(f"unable to parse requirement: found {_describe_rest(text[position:])}")
         position = match.end()
         tests.append(_parse_term(match))
+    if text.rstrip().endswith(","):
+        raise bad_request("found '', expected: identifier after ','")
 
     return lambda labels: all(test((labels or {}).get(key)) for key, test in tests)
 
@@ -59,6 +60,9 @@ def parse_field_selector(text: str | None, resource: Resource) -> FieldPredicate
         if match is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         field, operator, value = match.groups()
+        if field not in _COMMON_FIELDS and not resource.field_selectors and not resource.crd:
+            known = ", ".join(f'"{each}"' for each in _COMMON_FIELDS)
+            raise bad_request(f'"{field}" is not a known field selector: only {known}')
         if field not in _COMMON_FIELDS and field not in resource.field_selectors:
             raise bad_request(f"field label not supported: {field}")
         terms.append((field.split("."), operator != "!=", value))
@@ -71,11 +75,34 @@ def _parse_term(match: re.Match[str]) -> tuple[str, _Test]:
     _insist(key, check_qualified_name(key), "<nil>")
     if match["absent"] or match["present"]:
         return key, lambda found: (found is None) is bool(match["absent"])
+    if match["op"] in (">", "<"):
+        return key, _parse_bound(match["op"], match["value"])
     values = {value.strip() for value in (match["values"] or match["value"] or "").split(",")}
     for value in sorted(values):
         _insist(value, check_label_value(value), f"values[0][{key}]")
     wanted = (match["set_op"] or match["op"]) not in ("notin", "!=")
     return key, lambda found: (found in values) is wanted
+
+
+def _parse_bound(sign: str, text: str) -> _Test:
+    """Return the test of `key > 1` or `key < 1`; a label that is no number passes neither."""
+    if re.fullmatch(r"-?\d+", text) is None:
+        why = "for 'Gt', 'Lt' operators, the value must be an integer"
+        raise bad_request(f'unable to parse requirement: values[0]: Invalid value: "{text}": {why}')
+
+    def test(found: str | None) -> bool:
+        is_number = found is not None and re.fullmatch(r"-?\d+", found) is not None
+        return is_number and (int(found or 0) > int(text) if sign == ">" else int(found or 0) < int(text))
+
+    return test
+
+
+def _describe_rest(rest: str) -> str:
+    """Return what was found in place of what was expected, in upstream's words."""
+    match = re.match(r"\s*[^\s!=<>,()]+\s+([^\s(,]+)", rest)
+    if match and match[1] not in ("in", "notin"):
+        return f"'{match[1]}', expected: in, notin, =, ==, !=, gt, lt"
+    return f"'{rest.strip()}', expected: !, identifier, or 'end of string'"
 
 
 def _insist(text: str, problems: list[str], where: str) -> None:

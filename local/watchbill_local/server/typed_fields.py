@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from watchbill_local.server.errors import Named, bad_request
+from watchbill_local.server.errors import Named, Undecodable
 from watchbill_local.server.values import Obj, load_table, name_go_type
 
 _TABLE = load_table("kind_types.json")
@@ -35,11 +35,9 @@ def _decode(named: Named, value: Any, shape: Any, path: str) -> None:
         shape = _SHARED[shape[1:]]
     wanted: tuple[type, ...] = _TYPES[shape] if isinstance(shape, str) else (type(shape),)
     if not isinstance(value, wanted) or (isinstance(value, bool) and shape != "bool"):  # a bool is an int to Python
-        kind, words = named.kind, f"{name_go_type(value)} into Go struct field {named.kind}.{path}"
-        raise bad_request(
-            f'{kind} in version "{named.version}" cannot be handled as a {kind}: json: cannot unmarshal '
-            f"{words} of type {_name_shape(shape)}"
-        )
+        struct = "ObjectMeta" if path.startswith("metadata.") else named.kind
+        words = f"{name_go_type(value)} into Go struct field {struct}.{path} of type {_name_shape(shape)}"
+        raise Undecodable(named.kind, named.version, f"json: cannot unmarshal {words}")
     if isinstance(value, dict) and shape:
         _decode_members(named, value, shape, path)
     for item in value if isinstance(value, list) and shape else ():
@@ -50,7 +48,8 @@ def _decode_members(named: Named, value: Obj, shape: Obj, path: str) -> None:
     for key in list(value) if "*" in shape else [key for key in shape if key in value]:
         member = shape[key] if key in shape else shape["*"]
         if value[key] is not None:
-            _decode(named, value[key], member, f"{path}.{key}" if path else key)
+            inner = path if "*" in shape else f"{path}.{key}" if path else key  # Go does not name the key of a map
+            _decode(named, value[key], member, inner)
         elif member == "string" and "*" in shape:
             value[key] = ""  # Go reads null in a map of strings as an empty one
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from watchbill_local.server.errors import bad_request, gone
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.selectors import FieldPredicate, LabelPredicate, parse_field_selector, parse_label_selector
 from watchbill_local.server.store import Entry, Ident, Store
-from watchbill_local.server.values import Obj
+from watchbill_local.server.values import Obj, copy_value
 
 #: Paged lists that are remembered at once.
 OPEN_LISTS = 50
@@ -55,20 +56,31 @@ class View:
     """How one request wants to see the objects of one resource."""
 
     resource: Resource
-    table: str = ""  #: version of meta.k8s.io in which a Table is wanted; empty: the objects as they are
+    form: str = ""  #: Table or PartialObjectMetadata; empty: the objects as they are
+    version: str = ""  #: of meta.k8s.io in which the form is wanted
     include: str = "Metadata"  #: what a Table row carries of its object: Metadata, Object or None
+
+    @property
+    def is_table(self) -> bool:
+        """Whether rows of cells are wanted."""
+        return self.form == "Table"
 
     def render(self, entry: Entry, now: float, *, header: bool = True) -> bytes:
         """Return one object; without `header` a Table leaves its column definitions out."""
-        if not self.table:
+        if not self.form:
             return render_raw(self.resource, entry)
+        if not self.is_table:
+            return orjson.dumps(self._only_metadata(entry.obj["metadata"]))
         metadata = {"resourceVersion": entry.obj["metadata"].get("resourceVersion", "")}
         return orjson.dumps(self._build_table([entry], metadata, now, header=header))
 
     def render_list(self, entries: Sequence[Entry], metadata: Obj, now: float) -> bytes:
         """Return a list; `metadata` holds its resource version and continue token."""
-        if self.table:
+        if self.is_table:
             return orjson.dumps(self._build_table(entries, metadata, now, header=True))
+        if self.form:
+            parts = [self._only_metadata(entry.obj["metadata"]) for entry in entries]
+            return orjson.dumps({**self._only_metadata(metadata, "List"), "items": parts})
         kind = self.resource.list_kind or f"{self.resource.kind}List"
         head = {"kind": kind, "apiVersion": self.resource.api_version, "metadata": metadata}
         items = b",".join([render_raw(self.resource, entry) for entry in entries])
@@ -76,8 +88,10 @@ class View:
 
     def build_bookmark(self, metadata: Obj) -> Obj:
         """Return the object of a BOOKMARK event: `metadata` alone, in the form of the watch."""
-        if not self.table:
+        if not self.form:
             return {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
+        if not self.is_table:
+            return self._only_metadata(metadata)
         row = {"cells": [], "object": self._only_metadata(metadata)}
         version = {"resourceVersion": metadata["resourceVersion"]}
         return {**self._build_table([], version, 0.0, header=False), "rows": [row]}
@@ -87,15 +101,16 @@ class View:
         rows = []
         for obj in [show_object(self.resource, entry) for entry in entries]:
             row: dict[str, Any] = {"cells": self.resource.row(obj, now)}
-            if self.include != "None":
-                row["object"] = obj if self.include == "Object" else self._only_metadata(obj["metadata"])
+            shown = obj if self.include == "Object" else self._only_metadata(obj["metadata"])
+            row["object"] = None if self.include == "None" else shown
             rows.append(row)
         columns = list(self.resource.columns) if header else []
-        head = {"kind": "Table", "apiVersion": f"meta.k8s.io/{self.table}", "metadata": metadata}
+        head = {"kind": "Table", "apiVersion": f"meta.k8s.io/{self.version}", "metadata": metadata}
         return {**head, "columnDefinitions": columns, "rows": rows}
 
-    def _only_metadata(self, metadata: Obj) -> Obj:
-        return {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{self.table}", "metadata": metadata}
+    def _only_metadata(self, metadata: Obj, suffix: str = "") -> Obj:
+        kind = f"PartialObjectMetadata{suffix}"
+        return {"kind": kind, "apiVersion": f"meta.k8s.io/{self.version}", "metadata": metadata}
 
 
 def render_raw(resource: Resource, entry: Entry) -> bytes:
@@ -108,7 +123,10 @@ def show_object(resource: Resource, entry: Entry) -> Obj:
     """Return an object in the version of `resource`, by the conversion strategy None; not to be changed."""
     if entry.obj["apiVersion"] == resource.api_version:
         return entry.obj
-    return {**entry.obj, "apiVersion": resource.api_version}
+    obj = copy_value({**entry.obj, "apiVersion": resource.api_version})
+    if resource.schema:
+        resource.schema.prune(obj)
+    return obj
 
 
 def parse_selection(resource: Resource, namespace: str | None, query: Mapping[str, str]) -> Selection:
@@ -134,7 +152,10 @@ class Lists:
 
     def page(self, selection: Selection, query: Mapping[str, str]) -> tuple[list[Entry], Obj]:
         """Return the objects that `limit` and `continue` ask for, and the list's metadata. Raises 400 or 410."""
-        number, _, position = query.get("continue", "").partition("-")
+        token = query.get("continue", "")
+        if re.fullmatch(r"([0-9a-f]+-\d+)?", token) is None:
+            raise bad_request("invalid continue token: continue key is not valid: it was not given by this server")
+        number, _, position = token.partition("-")
         start = parse_count({"continue": position}, "continue")
         if not number:
             number = f"{next(self._numbers):x}"
@@ -143,7 +164,7 @@ class Lists:
             version, entries = self._open[number]
         else:
             raise gone(_TOO_OLD)
-        metadata: Obj = {"resourceVersion": str(version)}
+        metadata: Obj = {"resourceVersion": str(version), **({"continue": ""} if selection.resource.crd else {})}
         end = start + (parse_count(query, "limit") or len(entries))
         if end < len(entries):
             self._open[number] = (version, entries)
@@ -156,8 +177,8 @@ class Lists:
 
 
 def parse_count(query: Mapping[str, str], key: str) -> int:
-    """Return a whole number of a query, 0 where there is none. Raises a 400."""
+    """Return a whole number of a query, 0 where there is none or a negative one. Raises a 400."""
     text = query.get(key) or "0"
-    if not (text.isascii() and text.isdigit()):
-        raise bad_request(f'invalid {key} "{text}": must be a whole number')
-    return int(text)
+    if re.fullmatch(r"-?\d+", text, re.ASCII) is None:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return max(0, int(text))

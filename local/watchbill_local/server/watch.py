@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from watchbill_local.server.errors import ApiError, bad_request, gone
+from watchbill_local.server.errors import ApiError, gone
+from watchbill_local.server.options import check_watch
 from watchbill_local.server.store import Change, ChangeType, Entry, Store
 from watchbill_local.server.values import Obj
 from watchbill_local.server.views import Selection, View, parse_count, render_raw, select
@@ -149,7 +150,7 @@ class Watch:
 
     def _line(self, type_: ChangeType, entry: Entry, lines: dict[tuple[str, str], bytes]) -> bytes:
         """Return one event; lines of plain objects are made once for all watches."""
-        if self._view.table:
+        if self._view.form:
             header, self._header = self._header, False
             return _format_line(type_, self._view.render(entry, time.time(), header=header))
         place = (type_, self._view.resource.api_version)
@@ -164,10 +165,9 @@ class Watch:
 
 
 def parse_watch(query: Mapping[str, str], present: int) -> WatchOptions:
-    """Return what a query says about a watch; `present` is the store's version. Raises a 400."""
+    """Return what a query says about a watch; `present` is the store's version. Raises 400, 422 or 500."""
     initial, text = query.get("sendInitialEvents"), query.get("resourceVersion") or ""
-    if text and not (text.isascii() and text.isdigit()):
-        raise bad_request(f'invalid resource version: resourceVersion: Invalid value: "{text}"')
+    check_watch(query)
     wants_state = is_true(initial) if initial is not None else text in ("", "0")
     since = None if wants_state else int(text or 0) or present
     bookmarks = is_true(query.get("allowWatchBookmarks"))

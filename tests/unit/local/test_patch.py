@@ -57,7 +57,7 @@ def test_a_json_patch_applies_its_operations_in_order(operations: list[Obj], res
         {"op": "test", "path": "/a", "value": True},
         {"op": "test", "path": "/b/c", "value": 1},
         {"op": "remove", "path": "/b"},
-        {"op": "replace", "path": "/b", "value": 1},
+        {"op": "replace", "path": "/b/c", "value": 1},
         {"op": "add", "path": "/b/c", "value": 1},
         {"op": "add", "path": "/l/5", "value": 1},
         {"op": "remove", "path": "/l/x"},
@@ -105,7 +105,7 @@ def pod(**spec: Any) -> Obj:
                 }
             },
             ("spec", "containers"),
-            [{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}],
+            [{"name": "a", "image": "1", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]}],
         ),
         (
             {"spec": {"containers": [{"$patch": "replace"}, {"name": "c", "image": "4"}]}},
@@ -125,7 +125,7 @@ def pod(**spec: Any) -> Obj:
                 {"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}]},
             ],
         ),
-        ({"metadata": {"finalizers": ["f/b", "f/a"]}}, ("metadata", "finalizers"), ["f/a", "f/b"]),
+        ({"metadata": {"finalizers": ["f/b", "f/a"]}}, ("metadata", "finalizers"), ["f/b", "f/a"]),
         ({"metadata": {"$deleteFromPrimitiveList/finalizers": ["f/a"]}}, ("metadata", "finalizers"), []),
         ({"spec": {"tolerations": [{"key": "b"}]}}, ("spec", "tolerations"), [{"key": "b"}]),
         (

@@ -35,20 +35,29 @@ def test_a_path_names_a_resource_an_object_or_neither(path: str, target: Target 
 
 
 @pytest.mark.parametrize(
-    ("header", "table"),
+    ("header", "form"),
     [
-        ("", ""),
-        ("*/*", ""),
-        ("application/vnd.kubernetes.protobuf, application/json", ""),
-        ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "v1"),
-        ("application/json; as=Table; v=v1beta1; g=meta.k8s.io", "v1beta1"),
-        ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", ""),
-        ("application/json, application/json;as=Table;v=v1;g=meta.k8s.io", ""),
+        ("", ("", "")),
+        ("*/*", ("", "")),
+        ("application/vnd.kubernetes.protobuf, application/json", ("", "")),
+        ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", ("Table", "v1")),
+        ("application/json; as=Table; v=v1beta1; g=meta.k8s.io", ("Table", "v1beta1")),
+        ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", ("", "")),
+        ("application/json, application/json;as=Table;v=v1;g=meta.k8s.io", ("", "")),
+        ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", ("PartialObjectMetadata", "v1")),
     ],
 )
-def test_the_first_form_that_can_be_given_is_taken(header: str, table: str) -> None:
-    """A Table in its version, or plain JSON; what the server does not know is passed over."""
-    assert parse_accept(header) == table
+def test_the_first_form_that_can_be_given_is_taken(header: str, form: tuple[str, str]) -> None:
+    """A Table or metadata alone in its version, or plain JSON; what the server does not know is passed over."""
+    assert parse_accept(header) == form
+
+
+def test_a_form_that_cannot_be_given_is_not_acceptable() -> None:
+    """406, where nothing else would do for the client."""
+    with pytest.raises(ApiError) as refused:
+        parse_accept("text/plain, application/json;as=Table;v=v9;g=meta.k8s.io")
+
+    assert refused.value.code == 406
 
 
 def test_delete_options_come_in_the_body() -> None:

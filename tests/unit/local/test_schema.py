@@ -147,7 +147,7 @@ TYPE = "FieldValueTypeInvalid"
 )
 def test_a_wrong_value_is_told_in_upstreams_words(field: Obj, value: Any, reason: str, message: str) -> None:
     """Reason, path and sentence are those of kube-apiserver 1.36."""
-    assert find_causes(field, value) == [Cause(reason, "spec.x", message)]
+    assert Cause(reason, "spec.x", message) in find_causes(field, value)
 
 
 @pytest.mark.parametrize(

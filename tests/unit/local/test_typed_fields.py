@@ -24,10 +24,13 @@ WIDGET = Named(group="example.com", version="v1", plural="widgets", kind="Widget
         ),
         ({"spec": {"priority": True}}, "bool into Go struct field Pod.spec.priority of type int64"),
         ({"spec": {"priority": 1.5}}, "number into Go struct field Pod.spec.priority of type int64"),
-        ({"metadata": {"labels": []}}, "array into Go struct field Pod.metadata.labels of type map[string]string"),
+        (
+            {"metadata": {"labels": []}},
+            "array into Go struct field ObjectMeta.metadata.labels of type map[string]string",
+        ),
         (
             {"metadata": {"ownerReferences": ["x"]}},
-            "string into Go struct field Pod.metadata.ownerReferences of type struct",
+            "string into Go struct field ObjectMeta.metadata.ownerReferences of type struct",
         ),
     ],
 )
