@@ -45,7 +45,7 @@ def build_documents(resources: Sequence[Resource]) -> dict[str, Obj]:
             name = f"{group}/{version}" if group else version
             head = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name}
             documents[f"apis/{name}" if group else f"api/{name}"] = {**head, "resources": entries}
-    return documents
+    return {"": {"paths": sorted(f"/{path}" for path in documents)}, **documents}
 
 
 def _build_group(group: str, versions: dict[str, list[Obj]]) -> Obj:
