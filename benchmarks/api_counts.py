@@ -45,7 +45,7 @@ def parse_server_writes(page: str) -> Writes:
 
 def parse_samples(page: str, name: str) -> list[tuple[Mapping[str, str], float]]:
     """Labels and values of one metric in Prometheus' text format."""
-    samples = []
+    samples: list[tuple[Mapping[str, str], float]] = []
     for line in page.splitlines():
         if line.startswith(name + "{"):
             labels, _, value = line[len(name) :].rpartition(" ")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pykube
 
 from benchmarks.control_planes import ControlPlane
 from benchmarks.cpu import cpu_by_group, find_descendants, is_agent, load_parents
-from watchbill_cli.cluster import API_VERSION, Agent, Task
+from watchbill_cli.cluster import API_VERSION, Agent
 
 
 class BenchSystem:
@@ -94,10 +93,10 @@ class BenchSystem:
         body = {"command": {"args": argv}, "role": "blue", "retryPolicy": {"maxRetries": 0}} | spec
         return {"apiVersion": API_VERSION, "kind": "Task", "metadata": self._metadata(name), "spec": body}
 
-    def watch_tasks(self) -> Iterator[Mapping[str, Any]]:
-        """Every change of a Task from now on."""
-        for event in Task.objects(self.api, namespace=self.namespace).watch():
-            yield event.object.obj
+    @property
+    def tasks_path(self) -> str:
+        """Where the Tasks are."""
+        return f"/apis/{API_VERSION}/namespaces/{self.namespace}/tasks"
 
     def _metadata(self, name: str) -> dict[str, str]:
         return {"name": name, "namespace": self.namespace}
