@@ -176,19 +176,25 @@ class Election:
 
     async def release(self) -> None:
         """Give the Lease back, if it is ours still: the next leader need not wait. Errors do not matter any more."""
+        if self._view.holder != str(self._me):
+            return
         try:
             await self._write("PUT", holder="")
         except ApiError as error:
             logger.info("the lease was not given back: %s", error)
 
     async def _renew(self) -> None:
+        """Write ourselves again, also into a Lease that somebody emptied or deleted.
+
+        Raises LeaseLostError where another one holds it, or has held it since.
+        """
         try:
             await self._write("PUT", holder=str(self._me))
         except (ConflictError, GoneError) as error:
             view = await self._load()
-            if view.holder != str(self._me):
-                raise LeaseLostError(f"{view.holder or 'nobody'} holds the lease now") from error
-            await self._write("PUT", holder=str(self._me))
+            if view.holder not in ("", str(self._me)) or view.epoch > int(self._annotations.get(EPOCH_ANNOTATION, 0)):
+                raise LeaseLostError(f"{view.holder or 'nobody any more'} holds the lease now") from error
+            await self._write("PUT" if view.version else "POST", holder=str(self._me))
 
     async def _take(self, view: LeaseView) -> bool:
         """Write ourselves into the Lease as it was seen; False: somebody was faster."""

@@ -147,6 +147,7 @@ class Loop:
             return await asyncio.shield(committing)
         except asyncio.CancelledError:
             await asyncio.wait([committing])
+            committing.exception()  # a fault is remembered by the log, and told to whoever closes it
             raise
 
     async def _sleep(self) -> None:

@@ -187,9 +187,15 @@ def load_log_id(layout: Layout) -> str:
 
 
 def run(config: Config) -> tuple[int, str]:
-    """Run one operator process to its end; return its exit code and, unless it is 0, a sentence."""
+    """Run one operator process to its end; return its exit code and, unless it is 0, a sentence.
+
+    The caller ends the process then. Not `asyncio.run`: it waits without a limit for tasks that do not take their
+    cancellation, as kopf's workers now and then do not, and a leader that was deposed must end.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     try:
-        asyncio.run(_run(config))
+        loop.run_until_complete(_run(config))
     except BaseExceptionGroup as group:
         return explain_end(first_of(group))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the outermost loop: every end gets a code

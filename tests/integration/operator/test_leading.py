@@ -72,6 +72,32 @@ def test_an_operator_that_stood_still_is_replaced_and_gives_up(server: ApiServer
     assert [recorded for recorded in two.types() if recorded == "TaskSubmitted"] == ["TaskSubmitted"]
 
 
+def test_a_leader_that_lost_its_lease_leaves_that_of_its_successor_alone(server: ApiServer, operator: Start) -> None:
+    """It gives back nothing that is not its own."""
+    one, two = operator("one").lead(), operator("two").start()
+    one.send(signal.SIGSTOP)
+    two.wait_until_leading()
+    holder = server.get(LEASE)["spec"]["holderIdentity"]
+    one.send(signal.SIGCONT)
+    one.wait()
+
+    assert server.get(LEASE)["spec"]["holderIdentity"] == holder
+    renewed = server.get(LEASE)["spec"]["renewTime"]
+    wait_for(lambda: server.get(LEASE)["spec"]["renewTime"] != renewed, "the second one renews it")
+    assert two.is_alive
+
+
+def test_a_lease_that_somebody_deleted_is_made_anew(server: ApiServer, operator: Start) -> None:
+    """Nobody else leads, so there is no reason to stop."""
+    one = operator("one").lead()
+    holder = server.get(LEASE)["spec"]["holderIdentity"]
+    server.delete(LEASE)
+
+    wait_for(lambda: server.exists(LEASE), "the lease is there again")
+    assert server.get(LEASE)["spec"]["holderIdentity"] == holder
+    assert one.is_alive
+
+
 def test_a_later_epoch_on_a_status_ends_an_operator(server: ApiServer, operator: Start) -> None:
     """The API server fences it where the Lease did not."""
     one = operator("one").lead()

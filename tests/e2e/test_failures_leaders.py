@@ -1,0 +1,107 @@
+"""Two operators: an expired Lease, a leader that was paused and comes back, and the fences that meet it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support.local_system import LocalSystem, shell, task
+from support.rivals import RivalOperator, end_own, start_rival
+from support.workload import check_done_once, create, load_state, wait_for_successes
+
+MORE = 20
+REPLACED = 75
+
+Start = Callable[[str], RivalOperator]
+
+
+@pytest.fixture
+def rival(own_system: LocalSystem) -> Iterator[Start]:
+    """Starts operators in the place of the system's own one."""
+    environment = end_own(own_system)
+    started: list[RivalOperator] = []
+
+    def start(name: str) -> RivalOperator:
+        started.append(start_rival(own_system, name, environment))
+        return started[-1]
+
+    yield start
+    for operator in started:
+        operator.end()
+
+
+def idle(_: LocalSystem) -> list[str]:
+    """Nothing is done."""
+    return []
+
+
+def running(system: LocalSystem) -> list[str]:
+    """Each agent has a task that ends while the leader is away."""
+    names = [f"long{number}" for number in range(2)]
+    system.apply(*(task(name, command=shell("sleep 1; echo $$ >> ../done-here")) for name in names))
+    for name in names:
+        system.wait_for_phase(name, "Running")
+    return names
+
+
+def crowded(system: LocalSystem) -> list[str]:
+    """Many tasks are queued, some are running, patches are under way."""
+    names = create(system, 120, "early")
+    wait_for_successes(system, 10)
+    return names
+
+
+@pytest.mark.parametrize("moment", [idle, running, crowded])
+def test_a_leader_that_comes_back_from_a_pause_changes_nothing(
+    own_system: LocalSystem, rival: Start, moment: Callable[[LocalSystem], list[str]]
+) -> None:
+    """The second takes over though the first one's process lives; the first ends by itself, and nobody reads it."""
+    first = rival("first")
+    first_epoch = first.wait_until_leading()
+    names = moment(own_system)
+    first.pause()
+
+    second = rival("second")
+    epoch = second.wait_until_leading()
+    names += create(own_system, MORE, "late")
+    wait_for_successes(own_system, len(names))
+    last_seq = load_state(own_system).seq
+    written = len(own_system.plane.audited(own_system.namespace)) if own_system.plane else 0
+    first.resume()
+
+    assert first.wait() == REPLACED, first.log[-3000:]
+    assert "another operator leads" in first.log
+    assert epoch > first_epoch
+    names += create(own_system, MORE, "after")
+    check_done_once(own_system, names)
+    records = own_system.events()
+    assert {record["ep"] for record in records if record["seq"] > last_seq} == {epoch}
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    unwanted = {"AttemptLost", "ResultRefused", "ReplicaLost", "AttemptFailed"}
+    assert not unwanted & {record["type"] for record in records if record["ep"] in (first_epoch, epoch)}
+    if own_system.plane:
+        accepted = {what for _, what, code in first.writes(written) if code < 300}
+        assert accepted <= {"tasks/status", "agents/status", "events"}
+
+
+def test_a_status_of_a_former_epoch_is_refused_by_the_server(own_system: LocalSystem) -> None:
+    """Whoever sends it: the words are those of the rule in the CRD."""
+    own_system.apply(task("one", command=shell("true")))
+    status = own_system.wait_for_phase("one")
+
+    refused = [
+        own_system.try_kubectl(
+            "patch", "task", "one", "--subresource=status", "--type=merge", "-p", json.dumps({"status": late})
+        )
+        for late in (
+            {"phase": "Running", "epoch": status["epoch"] - 1, "lastSeq": status["lastSeq"] + 9},
+            {"phase": "Running", "epoch": status["epoch"], "lastSeq": status["lastSeq"] - 1},
+        )
+    ]
+
+    assert [done.code for done in refused] == [1, 1]
+    assert "epoch never goes down" in refused[0].err
+    assert "lastSeq never goes down" in refused[1].err
+    assert own_system.status("one") == status
