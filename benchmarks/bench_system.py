@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class BenchSystem:
         """What a client needs to know."""
         return pykube.KubeConfig.from_file(str(self.home / "kubeconfig"))
 
-    @property
+    @cached_property
     def namespace(self) -> str:
         """Where the system's objects are."""
         return str(self.config.namespace)

@@ -20,13 +20,23 @@ ENDED = ("Succeeded", "Failed", "Cancelled")
 
 
 class Watcher:
-    """A watch in a thread of its own; remembers when it saw each Task end, on the wall clock."""
+    """A watch in a thread of its own; remembers when it saw each Task end, on the wall clock. Close it after use."""
 
     def __init__(self, system: BenchSystem) -> None:
         self._seen: queue.Queue[tuple[float, Mapping[str, Any]]] = queue.Queue()
         self._listed = threading.Event()
-        threading.Thread(target=self._run, args=(system,), daemon=True).start()
+        self._sender = Sender(system.config)
+        self._thread = threading.Thread(target=self._run, args=(system.tasks_path,), daemon=True)
+        self._thread.start()
         self._listed.wait(60)
+
+    def __enter__(self) -> Watcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the watch: one that nobody reads would cost server and client their share in the next measurement."""
+        self._sender.close()
+        self._thread.join()
 
     def wait(self, name: str) -> tuple[float, Mapping[str, Any]]:
         """When that Task was seen to have ended (seconds since the Unix epoch), and the object."""
@@ -39,10 +49,9 @@ class Watcher:
         """The next Task that was seen to have ended, and when."""
         return self._seen.get(timeout=60)
 
-    def _run(self, system: BenchSystem) -> None:
-        sender = Sender(system.config)
-        with suppress(OSError, http.client.HTTPException):  # the system was stopped
-            for kind, obj in sender.watch(system.tasks_path, self._listed.set):
+    def _run(self, path: str) -> None:
+        with suppress(OSError, http.client.HTTPException):  # closed
+            for kind, obj in self._sender.watch(path, self._listed.set):
                 if kind == "ERROR":
                     raise RuntimeError(f"the watch failed: {obj}")
                 if kind == "MODIFIED" and (obj.get("status") or {}).get("phase") in ENDED:
@@ -52,24 +61,26 @@ class Watcher:
 def measure_first_instruction(system: BenchSystem, repeats: int) -> Figures:
     """From the create call's return to the command's first instruction: `date` prints its time."""
     durations = []
-    watcher, api = Watcher(system), system.api
-    for number in range(repeats):
-        name = f"first-{number}"
-        Task(api, system.task(name, ["date", "+%s%N"])).create()
-        created = time.time()
-        _, obj = watcher.wait(name)
-        durations.append(int(obj["status"]["result"]) / 1e9 - created)
+    with Watcher(system) as watcher:
+        api = system.api
+        for number in range(repeats):
+            name = f"first-{number}"
+            Task(api, system.task(name, ["date", "+%s%N"])).create()
+            created = time.time()
+            _, obj = watcher.wait(name)
+            durations.append(int(obj["status"]["result"]) / 1e9 - created)
     return {"create returned → first instruction of the command": milliseconds(durations)}
 
 
 def measure_succeeded(system: BenchSystem, repeats: int) -> Figures:
     """From the create call's return to Succeeded seen by a watch, for `true`."""
     durations = []
-    watcher, api = Watcher(system), system.api
-    for number in range(repeats):
-        name = f"true-{number}"
-        Task(api, system.task(name, ["true"])).create()
-        created = time.time()
-        at, _ = watcher.wait(name)
-        durations.append(at - created)
+    with Watcher(system) as watcher:
+        api = system.api
+        for number in range(repeats):
+            name = f"true-{number}"
+            Task(api, system.task(name, ["true"])).create()
+            created = time.time()
+            at, _ = watcher.wait(name)
+            durations.append(at - created)
     return {"create returned → Succeeded seen by watch, `true`": milliseconds(durations)}

@@ -27,20 +27,20 @@ def measure_throughput(system: BenchSystem, count: int) -> Figures:
     """`count` tasks on a pool of 8 slots."""
     system.apply_agent(AGENT, role=AGENT, replicas=SLOTS // 2, tasksPerReplica=2)
     time.sleep(SETTLE_SECONDS)
-    watcher = Watcher(system)
     names = [f"many-{number}" for number in range(count)]
     served, sent = load_server_writes(system.api), parse_operator_writes(system.metrics())
-    cpu = system.cpu()
-    began = time.monotonic()
-    create_tasks(system, names)
-    created = time.monotonic() - began
-    missing = set(names)
-    while missing:
-        _, obj = watcher.wait_any()
-        missing.discard(obj["metadata"]["name"])
-    took = time.monotonic() - began
-    time.sleep(SETTLE_SECONDS)
-    spent = {name: seconds - cpu[name] for name, seconds in system.cpu().items()}
+    with Watcher(system) as watcher:
+        cpu = system.cpu()
+        began = time.monotonic()
+        create_tasks(system, names)
+        created = time.monotonic() - began
+        missing = set(names)
+        while missing:
+            _, obj = watcher.wait_any()
+            missing.discard(obj["metadata"]["name"])
+        took = time.monotonic() - began
+        time.sleep(SETTLE_SECONDS)
+        spent = {name: seconds - cpu[name] for name, seconds in system.cpu().items()}
     sent = parse_operator_writes(system.metrics()) - sent
     figures = {
         f"tasks on {SLOTS} slots, first create to last Succeeded": f"{count / took:.0f}/s",
