@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from support.local_system import LocalSystem
+from support.local_system import LocalSystem, agent, args, task
+from support.rivals import end_own, start_rival
+from support.waiting import wait_for
 from support.workload import check_done_once, create, wait_for_successes
 
 TASKS = 200
+NOTICED_SECONDS = 25.0  #: much less than the minute between two comparisons of everything
+PATH = "/apis/watchbill.dev/v1alpha1/namespaces/{}/tasks"
+CRDS = Path(__file__).parents[2] / "crds"
 
 
 def kill_server(system: LocalSystem) -> None:
@@ -51,3 +60,84 @@ def test_an_etcd_killed_in_the_middle_of_200_tasks_costs_nothing(breakable_syste
     breakable_system.plane.restart("etcd")
 
     check_done_once(breakable_system, names)
+
+
+@contextmanager
+def paused(system: LocalSystem, *names: str) -> Iterator[None]:
+    """Processes of the system stand still meanwhile."""
+    pids = [system.pid(name) for name in names]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def forget_history(system: LocalSystem) -> None:
+    """Let the control plane forget every version of before."""
+    if system.plane is not None:
+        system.plane.compact()
+    kill_server(system)
+    restart_server(system)
+
+
+def test_what_vanished_beyond_the_watched_history_is_noticed(breakable_system: LocalSystem) -> None:
+    """The versions that operator and node go on from are gone (410): both look at everything anew, and soon."""
+    system = breakable_system
+    system.apply(agent("crew", replicas=2), task("old", agentRef="nobody", prompt="x"))
+    system.wait_for_phase("old", "Pending", "Queued")
+    wait_for(lambda: (system.get("agent", "crew") or {})["status"].get("readyReplicas") == 2, "two are ready")
+    path = PATH.format(system.namespace)
+    version = json.loads(system.kubectl("get", "--raw", path))["metadata"]["resourceVersion"]
+    former = {pod["metadata"]["uid"] for pod in system.list("pods", "-l", "watchbill.dev/agent=crew")}
+
+    with paused(system, "operator", "node"):
+        system.kubectl("delete", "task", "old")
+        system.kubectl("delete", "pod", "crew-0", "crew-1", "--grace-period=0", "--force")
+        forget_history(system)
+        system.apply(task("new", agentRef="crew", command=args("true")))
+        query = f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=1"
+        said = system.try_kubectl("get", "--raw", query)
+    assert "too old resource version" in said.out + said.err
+
+    wait_for(
+        lambda: [event for event in system.events() if event["type"] == "TaskDeleted"],
+        "the deletion is recorded",
+        NOTICED_SECONDS,
+    )
+    assert system.wait_for_phase("new", seconds=NOTICED_SECONDS)["phase"] == "Succeeded"
+    wait_for(lambda: (system.get("agent", "crew") or {})["status"].get("readyReplicas") == 2, "two are ready again")
+    assert former.isdisjoint(pod["metadata"]["uid"] for pod in system.list("pods", "-l", "watchbill.dev/agent=crew"))
+    assert system.watchbill("verify").code == 0
+
+
+def test_crds_that_come_late_or_anew_are_waited_for(breakable_system: LocalSystem) -> None:
+    """An operator without them says so and goes on once they are there, at its start as in the midst of its work."""
+    system = breakable_system
+    environment = end_own(system)
+    system.kubectl("delete", "-f", str(CRDS))
+
+    operator = start_rival(system, "late", environment)
+    try:
+        wait_for(lambda: "waiting: the CRDs are not installed yet" in operator.log, "it waits for the CRDs")
+        system.kubectl("apply", "-f", str(CRDS))
+        operator.wait_until_leading()
+        do_one(system, "first")
+
+        system.kubectl("delete", "-f", str(CRDS))
+        wait_for(lambda: operator.log.count("waiting: the CRDs are not installed yet") == 2, "it waits for them again")
+        system.kubectl("apply", "-f", str(CRDS))
+
+        do_one(system, "second")
+        assert operator.process.poll() is None
+    finally:
+        operator.end()
+
+
+def do_one(system: LocalSystem, name: str) -> None:
+    """Make a pool of that name and have it do a task."""
+    objects = (agent(name), task(name, agentRef=name, command=args("true")))
+    wait_for(lambda: system.apply(*objects).code == 0, "the CRDs are served")
+    assert system.wait_for_phase(name, seconds=40)["phase"] == "Succeeded"

@@ -105,7 +105,6 @@ def start_rival(system: LocalSystem, name: str, environment: Mapping[str, str]) 
         **environment,
         "WATCHBILL_LEASE_SECONDS": str(LEASE_SECONDS),
         "WATCHBILL_HTTP": "127.0.0.1:0",
-        "PYTHONPATH": "/tmp/dbg",
     }
     if system.plane is not None:
         config = json.loads(Path(environment["KUBECONFIG"]).read_text())
