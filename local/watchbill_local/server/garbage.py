@@ -100,14 +100,14 @@ class Collector:
         finalizers = metadata.get("finalizers") or ()
         if not metadata.get("deletionTimestamp"):
             self._check_owners(ident, metadata)
-        elif ident.key == NAMESPACES:
-            self._empty_namespace(ident, entry)
-        elif ident.key == DEFINITIONS:
-            self._empty_definition(ident)
         elif ORPHAN in finalizers:
             self._orphan_dependants(ident, metadata["uid"])
         elif FOREGROUND in finalizers:
             self._delete_dependants(ident, metadata["uid"])
+        elif ident.key == NAMESPACES:
+            self._empty_namespace(ident, entry)
+        elif ident.key == DEFINITIONS:
+            self._empty_definition(ident)
 
     def _check_owners(self, ident: Ident, metadata: Obj) -> None:
         """Delete an object none of whose owners stays; else take the references to those that do not off it."""

@@ -28,7 +28,7 @@ from watchbill_local.server.times import format_time, now_iso
 from watchbill_local.server.values import Obj, copy_value
 from watchbill_local.server.views import show_object
 
-#: Kinds whose objects go only after all that they hold, whatever the policy.
+#: Kinds whose objects go only after all that they hold.
 _EMPTIED = (NAMESPACES, DEFINITIONS)
 KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
@@ -89,11 +89,10 @@ class Objects:
             raise forbidden(write.resource, write.name, "this namespace may not be deleted")
         if options.dry_run:
             return entry, True
-        is_emptied_first = write.resource.key in _EMPTIED
         grace = decide_grace(write.resource, entry.obj, options.grace_seconds)
-        policy = None if is_emptied_first else options.policy
+        policy = None if write.resource.key == DEFINITIONS else options.policy
         finalizers = decide_finalizers(metadata.get("finalizers") or (), policy)
-        if grace or finalizers or is_emptied_first:
+        if grace or finalizers or write.resource.key in _EMPTIED:
             return self._mark(write, entry, grace, finalizers), False
         return self._remove(write.ident, entry), True
 
@@ -134,7 +133,7 @@ class Objects:
             metadata["finalizers"] = [*metadata.get("finalizers", ()), CRD_FINALIZER]
         if write.resource.key == NAMESPACES:
             obj.setdefault("status", {})["phase"] = "Terminating"
-        else:
+        if write.resource.key not in _EMPTIED:
             metadata["deletionGracePeriodSeconds"] = grace
         return entry if obj == entry.obj else self.store.put(write.ident, obj)
 

@@ -245,3 +245,18 @@ def test_a_foreground_deletion_goes_on_after_a_restart(own_server: ApiServer) ->
     family.amend("child", finalizers=None)
 
     wait_for(lambda: not own_server.exists(f"{family.path}/owner"), "the owner is gone", 5)
+
+
+@pytest.mark.parametrize(
+    ("policy", "finalizers"), [("Foreground", FOREGROUND), ("Orphan", ORPHAN), ("Background", None)]
+)
+def test_a_namespace_goes_under_every_policy(
+    server: ApiServer, namespace: str, policy: str, finalizers: list[str] | None
+) -> None:
+    """What it holds goes in any case; it is no dependant."""
+    server.create(f"/api/v1/namespaces/{namespace}/configmaps", config_map("inside"))
+
+    marked = server.delete(f"/api/v1/namespaces/{namespace}", {"propagationPolicy": policy})
+
+    assert (marked["status"]["phase"], marked["metadata"].get("finalizers")) == ("Terminating", finalizers)
+    wait_for(lambda: not server.exists(f"/api/v1/namespaces/{namespace}"), "the namespace is gone", 5)
