@@ -62,7 +62,8 @@ def main() -> None:
     messages = build_messages([kind for _, kind in [*stored, *ALSO]], structs, aliases)
     lines = [f"  {json.dumps(name)}: {json.dumps(fields)}" for name, fields in sorted(messages.items())]
     (SERVER / "protobuf.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    schemas = build_schemas(find_module("k8s.io/kubernetes") / "api/openapi-spec/v3", stored)
+    release = find_module("k8s.io/kubernetes")
+    schemas = {"release": release.name.rpartition("@")[2], **build_schemas(release / "api/openapi-spec/v3", stored)}
     (SERVER / "openapi.json.gz").write_bytes(gzip.compress(json.dumps(schemas, sort_keys=True).encode(), mtime=0))
     sys.stdout.write(f"{len(messages)} messages, {len(schemas['schemas'])} schemas\n")
 
