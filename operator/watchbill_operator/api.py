@@ -218,7 +218,7 @@ def sort_answer(code: int, request: Request, body: bytes) -> ApiError:
     try:
         message = str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        message = body[:200].decode(errors="replace")
+        message = body[:200].decode(errors="replace").strip()
     text = f"{request.verb} {request.path}: {message}"
     if code == 409:
         return ConflictError(code, text)

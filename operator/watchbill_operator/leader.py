@@ -16,7 +16,7 @@ from watchbill_coordination.core.specs import AgentName, TaskUid
 from watchbill_coordination.core.state import Phase
 from watchbill_coordination.storage.faults import Fenced
 from watchbill_operator.actions import Announcer, CommitActions
-from watchbill_operator.api import AGENTS, TASKS, Api, ApiError
+from watchbill_operator.api import AGENTS, TASKS, Api
 from watchbill_operator.conditions import Finding
 from watchbill_operator.config import Config
 from watchbill_operator.context_keeper import ContextKeeper
@@ -30,13 +30,13 @@ from watchbill_operator.notices import Subject, build_notice, parse_subject
 from watchbill_operator.observations import Observation, parse_agent, parse_task
 from watchbill_operator.patching import Patcher, Rank, Target
 from watchbill_operator.pods import PodSettings
-from watchbill_operator.reconcile import build_known, load_listing, load_when_there, plan_removals
+from watchbill_operator.reconcile import Listing, build_known, load_when_there, plan_removals
 from watchbill_operator.statuses import Statuses, rank_of, task_target
 from watchbill_operator.workspaces import list_workspaces
 
 logger = logging.getLogger(__name__)
 
-SECOND_LISTING_SECONDS = 3.0  #: from the begin of a watch, or from a LIST that failed, to our own LIST
+SECOND_LISTING_SECONDS = 3.0  #: from the begin of a watch to our own LIST
 RECONCILE_SHARE = 50  #: a reconcile takes at most one part in so many of our time
 
 
@@ -123,8 +123,7 @@ class Leader:
 
     async def wait_until_there(self) -> None:
         """Wait until every kind can be listed, and take in what there is."""
-        await load_when_there(self._api, self._look, self._wait)
-        self._wait("")
+        await self._load_listing()
 
     async def stop(self) -> None:
         """Let go of what is under way. The log is the caller's to close."""
@@ -229,12 +228,7 @@ class Leader:
             started = time.monotonic()
             known = build_known(self._state)
             gone = [*self.fleet.observed.tell_gone(), *self._contexts.tell_gone()]
-            try:
-                listing = await load_listing(self._api, self._look)
-            except ApiError as error:
-                logger.warning("reconcile put off: %s", error)
-                pause = soon
-                continue
+            listing = await self._load_listing()
             for observation in gone:
                 if observation.uid not in listing.uids:
                     self.observe(observation)
@@ -243,6 +237,12 @@ class Leader:
             for name in self._state.agents:
                 self._inbox.replan(name)
             pause = max(self._config.reconcile_seconds, (time.monotonic() - started) * RECONCILE_SHARE)
+
+    async def _load_listing(self) -> Listing:
+        """LIST everything as soon as that is possible, and have it looked at."""
+        listing = await load_when_there(self._api, self._look, self._wait)
+        self._wait("")
+        return listing
 
     async def _sleep(self, seconds: float, soon: float) -> None:
         """Sleep so long, or, where a watch begins meanwhile, until it had time for its LIST."""
