@@ -18,7 +18,7 @@ from benchmarks.table import Figures
 
 AGENT = "bench"
 SLOTS = 8
-CREATORS = 4
+CREATORS = 8
 SETTLE_SECONDS = 2.0
 SERVERS = ("API server", "etcd")
 

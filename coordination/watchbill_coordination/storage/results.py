@@ -10,6 +10,7 @@ caller does, before.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -156,25 +157,38 @@ def _blocks(fd: int, room: int) -> Iterator[bytes]:
 def _publish(walk: _Walk, target: Path, *, sync: bool = True) -> None:
     """Write everything under a temporary name, sync it, and give it its name."""
     temporary = target.with_name(TEMPORARY + target.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(temporary, ignore_errors=True)
+    _make_anew(temporary)
     try:
-        temporary.mkdir()
         for folder in walk.folders:  # parents come first
             (temporary / folder).mkdir()
         for path, content, executable in walk.files:
             _write(temporary / path, content, 0o755 if executable else 0o644, sync=sync)
         for folder in [*reversed(walk.folders), ""] if sync else ():
             sync_directory(temporary / folder)
-        if target.exists():  # copied before a crash, and never announced
-            shutil.rmtree(target)
-        os.rename(temporary, target)
+        try:
+            os.rename(temporary, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(target)  # copied before a crash, and never announced
+            os.rename(temporary, target)
     except OSError:
         with suppress(OSError):
             shutil.rmtree(temporary, ignore_errors=True)
         raise
     if sync:
         sync_directory(target.parent)
+
+
+def _make_anew(folder: Path) -> None:
+    """Make an empty folder, whatever a crash may have left of that name."""
+    try:
+        folder.mkdir()
+    except FileNotFoundError:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
 
 
 def _write(path: Path, content: bytes, mode: int, *, sync: bool) -> None:
