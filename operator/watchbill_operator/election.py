@@ -167,12 +167,16 @@ class Election:
         Raises:
             LeaseLostError: another one leads.
         """
+        told = ""
         while True:
             await asyncio.sleep(self._seconds / RENEWALS)
             try:
                 await self._renew()
+                told = ""
             except ApiError as error:
-                logger.warning("the lease could not be renewed: %s", error)
+                if str(error) != told:
+                    logger.warning("the lease could not be renewed: %s", error)
+                told = str(error)
 
     async def release(self) -> None:
         """Give the Lease back, if it is ours still: the next leader need not wait. Errors do not matter any more."""

@@ -16,7 +16,7 @@ from typing import Any
 from watchbill_coordination.core.commands import Command, RemoveAgent, RemoveTask
 from watchbill_coordination.core.specs import AgentName, TaskUid
 from watchbill_coordination.core.state import State
-from watchbill_operator.api import AGENTS, CONFIG_MAPS, PODS, TASKS, Api, ApiError, GoneError, Resource
+from watchbill_operator.api import AGENTS, CONFIG_MAPS, PODS, TASKS, Api, ApiError, GoneError, NotAllowedError, Resource
 from watchbill_operator.handlers import CONTEXT_LABEL, MANAGED_SELECTOR
 from watchbill_operator.observations import Observation, parse_observation
 
@@ -95,6 +95,8 @@ async def load_when_there(api: Api, see: See, on_wait: Callable[[str], None]) ->
     while True:
         try:
             return await load_listing(api, see)
+        except NotAllowedError as error:
+            on_wait(f"the API does not know us or our rights: {error}")
         except GoneError as error:
             on_wait(f"the CRDs are not installed yet: {error}")
         except ApiError as error:

@@ -32,6 +32,7 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 CONTROLLERS = (
     "garbage-collector-controller",
     "namespace-controller",
+    "persistentvolumeclaim-protection-controller",
     "pod-garbage-collector-controller",
     "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",

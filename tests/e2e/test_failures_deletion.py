@@ -1,0 +1,87 @@
+"""Deleting: with each propagation policy, and a whole namespace while the system works in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.local_system import LocalSystem, agent, args, shell, task
+from support.waiting import wait_for
+
+Name = Callable[[str], str]
+POLICIES = ["background", "foreground", "orphan"]
+
+
+def pods(system: LocalSystem, pool: str) -> list[dict[str, Any]]:
+    """Pods of a pool."""
+    return system.list("pods", "-l", f"watchbill.dev/agent={pool}")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_agents_pods_go_with_it_whatever_the_policy(system: LocalSystem, name: Name, policy: str) -> None:
+    """Its running task waits for another of that name. Orphaned pods go as well: nobody would give them work any more,
+    and the next Agent of the name could not have pods of their names.
+    """
+    pool, work = name(f"{policy[:2]}-pool"), name(f"{policy[:2]}-work")
+    system.apply(agent(pool, drainSeconds=0))
+    system.apply(task(work, agentRef=pool, command=shell('[ "$WATCHBILL_ATTEMPT" -gt 1 ] || sleep 300')))
+    system.wait_for_phase(work, "Running")
+
+    system.kubectl("delete", "agent", pool, f"--cascade={policy}", "--timeout=40s")
+
+    assert system.get("agent", pool) is None
+    wait_for(lambda: pods(system, pool) == [], "its pods are gone", 40)
+    wait_for(lambda: system.status(work).get("reason") == "NoSuchAgent", "its task waits", 40)
+    system.apply(agent(pool))
+    assert system.wait_for_phase(work, seconds=60)["phase"] == "Succeeded"
+    system.kubectl("delete", "agent", pool)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_running_task_is_stopped_by_its_deletion_whatever_the_policy(
+    system: LocalSystem, name: Name, policy: str
+) -> None:
+    """Nothing is owned by a Task, so there is nothing to wait for and nothing to leave behind."""
+    work, other = name(f"{policy[:2]}-work"), name(f"{policy[:2]}-other")
+    system.apply(task(work, role="red", command=shell("sleep 300")))
+    system.wait_for_phase(work, "Running")
+
+    system.kubectl("delete", "task", work, f"--cascade={policy}", "--timeout=20s")
+    system.apply(task(other, role="red", command=args("true")))
+
+    assert system.wait_for_phase(other)["phase"] == "Succeeded"
+    assert system.get("task", work) is None
+
+
+@pytest.fixture
+def doomed_system(make_system: Callable[[Path], LocalSystem], tmp_path: Path) -> Iterator[LocalSystem]:
+    """A started system whose namespace, and with it its rights, will be gone."""
+    system = make_system(tmp_path / "own home")
+    if system.plane is None:
+        pytest.skip("the small API server has no namespace controller, and keeps the namespace default")
+    done = system.start()
+    assert done.code == 0, done.err
+    yield system
+    system.stop(check_rights=False)
+
+
+def test_a_namespace_that_is_deleted_is_gone_soon(doomed_system: LocalSystem) -> None:
+    """Nothing in it waits for the operator, which goes on without a crash and says what it misses."""
+    system, plane = doomed_system, doomed_system.plane
+    assert plane is not None
+    system.apply(*(task(f"long{number}", command=shell("sleep 300")) for number in range(3)))
+    system.wait_for_phase("long0", "Running")
+    operator = system.pid("operator")
+
+    path = f"/api/v1/namespaces/{system.namespace}"
+    plane.call("DELETE", path)
+
+    wait_for(lambda: plane.call("GET", path)[0] == 404, "the namespace is gone", 60)
+    log = system.home / "logs" / "operator.log"
+    wait_for(lambda: "the lease could not be renewed: " in log.read_text(), "it says what it misses", 20)
+    assert Path(f"/proc/{operator}").exists()
+    assert len(log.read_text().splitlines()) < 200
+    assert system.watchbill("verify").code == 0
