@@ -182,8 +182,9 @@ class Run:
         for path in ("sa/default", "cm/kube-root-ca.crt"):  # what controllers give to each namespace
             self._await(Step(send=f"GET {path}"), 200, words)
         try:
-            for is_watch, steps in groupby(scenario.steps, key=lambda step: bool(step.watch)):
-                yield from self._watch_all(list(steps), words) if is_watch else self._send_all(list(steps), words)
+            for is_watch, group in groupby(scenario.steps, key=lambda step: bool(step.watch)):
+                steps = list(group)
+                yield from self._watch_all(steps, words) if is_watch else self._send_all(steps, words)
         finally:
             self.send(Step(send=f"DELETE ns/{namespace}"), words)
 

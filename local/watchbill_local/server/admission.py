@@ -15,10 +15,11 @@ from typing import Any
 
 from watchbill_local.server.errors import Cause, Undecodable, bad_request, conflict, failed, invalid, invalid_value
 from watchbill_local.server.metadata import check_metadata, is_plain_finalizer
+from watchbill_local.server.openapi import prune_unknown
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.store import Ident
 from watchbill_local.server.typed_fields import decode_fields
-from watchbill_local.server.values import Obj, copy_value, format_json, name_go_type
+from watchbill_local.server.values import Obj, copy_value, dig, format_json, name_go_type
 
 #: Metadata that clients cannot set: dropped at create, kept as it is at update.
 SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
@@ -27,6 +28,9 @@ _DROPPED = frozenset({*_KEPT, "selfLink", "managedFields"})
 _EMPTIED = ("labels", "annotations", "finalizers", "ownerReferences")
 _IMMUTABLE = ("uid", "creationTimestamp", "deletionTimestamp")
 _OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
+#: Groups of built-in kinds whose PUT must say which version it replaces.
+_VERSIONED = ("coordination.k8s.io", "apiextensions.k8s.io")
+_SCHEME = '"pkg/runtime/scheme.go:111"'  # upstream's own words
 _STATUS_METADATA = ("labels", "annotations", "finalizers")
 
 
@@ -57,7 +61,7 @@ def check_type(resource: Resource, body: Any) -> Obj:
         missing = "apiVersion" if kind else "Kind"
         raise bad_request(f"Object '{missing}' is missing in the request body")
     if api_version and api_version != resource.api_version:
-        why = f'no kind "{kind}" is registered for version "{api_version}"'
+        why = f'no kind "{kind}" is registered for version "{api_version}" in scheme {_SCHEME}'
         if not resource.crd:
             raise Undecodable(str(kind), str(api_version).rpartition("/")[2], why, resource.kind)
         wanted = f"the expected API version ({resource.api_version})"
@@ -70,9 +74,10 @@ def check_type(resource: Resource, body: Any) -> Obj:
         named = dataclasses.replace(resource, kind=kind)
         raise invalid(named, metadata.get("name", ""), [invalid_value("kind", kind, f"must be {resource.kind}")])
     if kind and kind != resource.kind:
-        why = f'no kind "{kind}" is registered for version "{resource.api_version}"'
+        why = f'no kind "{kind}" is registered for version "{resource.api_version}" in scheme {_SCHEME}'
         raise Undecodable(kind, resource.version, why, resource.kind)
-    return {**body, "apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+    head = {"apiVersion": resource.api_version, "kind": resource.kind}  # first, see render_list
+    return {**head, **body, **head, "metadata": metadata}
 
 
 def prepare_create(write: Write, obj: Obj, *, uid: str, now: str) -> None:
@@ -84,8 +89,9 @@ def prepare_create(write: Write, obj: Obj, *, uid: str, now: str) -> None:
         raise bad_request(_OTHER_NAMESPACE)
     for key in [key for key in _EMPTIED if not metadata.get(key, True)]:
         del metadata[key]
+    kept = () if write.resource.has_generation else ("generation",)
     for key in (*SERVER_OWNED, "resourceVersion", "namespace", "selfLink", "managedFields"):
-        metadata.pop(key, None)
+        metadata.pop(key if key not in kept else "", None)
     if write.resource.namespaced:
         metadata["namespace"] = write.namespace
     metadata["uid"], metadata["creationTimestamp"] = uid, now
@@ -95,20 +101,27 @@ def prepare_create(write: Write, obj: Obj, *, uid: str, now: str) -> None:
         obj.pop("status", None)
 
 
+def check_name(write: Write, body: Any) -> None:
+    """Refuse a body of another name than the path's. Raises a 400."""
+    name = dig(body, "metadata", "name")
+    if not name:
+        why = f"the name of the object ({write.name} based on URL) was undeterminable: name must be provided"
+        raise bad_request(why)
+    if name != write.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({write.name})")
+
+
 def check_update(write: Write, old: Obj, new: Obj, *, needs_version: bool) -> None:
     """Refuse an update of another object or of another state than the stored one."""
     resource, metadata, stored = write.resource, new["metadata"], old["metadata"]
-    name, version = metadata.get("name"), metadata.get("resourceVersion")
-    if not name and needs_version:
-        why = f"the name of the object ({write.name} based on URL) was undeterminable: name must be provided"
-        raise bad_request(why)
-    if name and name != write.name:
-        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({write.name})")
+    version = metadata.get("resourceVersion")
+    if needs_version or metadata.get("name"):
+        check_name(write, new)
     if write.namespace and metadata.get("namespace", write.namespace) != write.namespace:
         raise bad_request(_OTHER_NAMESPACE)
     if version and not str(version).isdecimal():
         raise failed(f"strconv.ParseUint: parsing {format_json(version)}: invalid syntax")
-    if not version and needs_version and (resource.crd or resource.group == "coordination.k8s.io"):
+    if not version and needs_version and (resource.crd or resource.group in _VERSIONED):
         text = "Invalid value: 0: must be specified for an update"
         named = dataclasses.replace(resource, kind=resource.plural)  # upstream shows the plural here
         raise invalid(named, write.name, [Cause("FieldValueInvalid", "metadata.resourceVersion", text)])
@@ -161,6 +174,8 @@ def admit(write: Write, obj: Obj, old: Obj | None, now: str) -> None:
         _report_unknown(write, resource.schema.normalise(obj))
         _warn_of_finalizers(write, obj["metadata"], old)
         causes += resource.schema.check(obj, old)
+    else:
+        _report_unknown(write, prune_unknown(resource, obj))
     if resource.stored_as:
         obj["apiVersion"], schema = resource.stored_as
         schema.normalise(obj)
@@ -183,7 +198,7 @@ def raises_generation(resource: Resource, old: Obj, new: Obj) -> bool:
 def _report_unknown(write: Write, unknown: list[str]) -> None:
     """Refuse, warn about or ignore pruned fields, as the client asked for."""
     kind, version = write.resource.kind, write.resource.version
-    words = [f'unknown field "{path}"' for path in sorted(unknown)]
+    words = [f'unknown field "{path}"' for path in (sorted(unknown) if write.resource.crd else unknown)]
     if words and write.field_validation == "Strict":
         raise Undecodable(kind, version, f"strict decoding error: {', '.join(words)}")
     if write.field_validation == "Warn":

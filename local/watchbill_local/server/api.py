@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from watchbill_local.server import exchange
-from watchbill_local.server.admission import Write
+from watchbill_local.server.admission import Write, check_name
 from watchbill_local.server.auth import FREE_PATHS, decide_refusal
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.deletion import parse_delete_options
@@ -126,6 +126,10 @@ class Api:
                 return _show(call, objects.get(write))
             case "POST", "collection" if has_place:
                 return _show(call, objects.create(write, await read_body(call)), 201)
+            case "PUT", "object" if write.resource.created_by_put and objects.store.get(write.ident) is None:
+                body = await read_body(call)
+                check_name(write, body)
+                return _show(call, objects.create(write, body), 201)
             case "PUT", "object":
                 return _show(call, objects.update(write, await read_body(call), needs_version=True))
             case "PATCH", "object":

@@ -17,10 +17,10 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from watchbill_local.server.errors import ROOT, Cause
+from watchbill_local.server.quantities import is_quantity, parse_quantity
 from watchbill_local.server.schema_validate import MISSING, correlate_items
 from watchbill_local.server.values import Obj, child_path, format_json
 
@@ -33,24 +33,10 @@ from cel import stdlib  # noqa: E402 - likewise
 #: What the engine raises for a rule that cannot be evaluated on a value.
 _EVALUATION_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
-_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?")
-_FACTORS = {unit: Decimal(10) ** (3 * power) for power, unit in enumerate(("n", "u", "m", "", *"kMGTPE"), start=-3)}
-_FACTORS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)}
-
-
-def parse_quantity(text: str) -> float:
-    """Return the number that a Kubernetes quantity such as `100m`, `1.5Gi` or `2e3` stands for, or a ValueError."""
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise ValueError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
-    number, suffix = Decimal(match[1]), match[2] or ""
-    return float(number * (_FACTORS[suffix] if suffix in _FACTORS else Decimal(10) ** int(suffix[1:])))
-
-
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **dict(stdlib.STDLIB_FUNCTIONS),
     "quantity": parse_quantity,
-    "isQuantity": lambda text: _QUANTITY.fullmatch(text) is not None,
+    "isQuantity": is_quantity,
     "isGreaterThan": lambda left, right: left > right,
     "isLessThan": lambda left, right: left < right,
     "compareTo": lambda left, right: int(left > right) - int(left < right),

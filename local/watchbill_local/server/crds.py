@@ -11,22 +11,21 @@ import functools
 import re
 from typing import Any
 
-from watchbill_local.server.cel import compile_rule
 from watchbill_local.server.errors import Cause, bad_request, invalid_value, required, unsupported
 from watchbill_local.server.jsonpath import parse_jsonpath, split_simple_path
 from watchbill_local.server.names import check_dns1035, check_subdomain
 from watchbill_local.server.resource import Resource, Row, Scale
-from watchbill_local.server.schema import PRESERVE, Schema
-from watchbill_local.server.schema_validate import INT_OR_STRING, compile_pattern
+from watchbill_local.server.schema import Schema
+from watchbill_local.server.schema_rules import check_schema
 from watchbill_local.server.times import age_of, parse_time
 from watchbill_local.server.values import Obj, copy_value, dig, format_json, name_go_type
 
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _GO_TYPES = {"boolean": "bool", "integer": "number", "number": "number"}
+_STRATEGIES = ("None", "Webhook")
+_APPROVAL, _APPROVAL_ADDRESS = "api-approved.kubernetes.io", "https://github.com/kubernetes/enhancements/pull/1111"
 _SCOPES = ("Cluster", "Namespaced")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_RULES = "x-kubernetes-validations"
 _NAME_COLUMN = (
     "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a "
     "client to request the generation of an appropriate name automatically. Name is primarily intended for creation "
@@ -60,7 +59,8 @@ def fill_crd(value: Obj, old: Obj | None, now: str) -> None:
     names = spec.setdefault("names", {})
     kind = names.get("kind") or ""
     names.setdefault("singular", kind.lower())
-    names.setdefault("listKind", f"{kind}List")
+    if kind:
+        names.setdefault("listKind", f"{kind}List")
     spec.setdefault("conversion", {"strategy": "None"})
     status = copy_value((old or {}).get("status") or {})
     status["acceptedNames"] = copy_value(names)
@@ -76,8 +76,12 @@ def check_crd(value: Obj, old: Obj | None) -> list[Cause]:
     """Return what is wrong with a definition, or with its change from `old`. Raises a 400 for a misshapen schema."""
     spec = value.get("spec") or {}
     causes = _check_names(value, spec) + _check_versions(spec.get("versions") or [])
-    changed = [field for field in ("group", "scope") if old and old["spec"].get(field) != spec.get(field)]
-    return causes + [invalid_value(f"spec.{field}", spec.get(field), "field is immutable") for field in changed]
+    causes += _check_status(spec, (old or {}).get("status") or {})
+    before = (old or {}).get("spec") or spec
+    for path in (("group",), ("scope",), ("names", "kind"), ("names", "plural")):
+        if dig(before, *path) != dig(spec, *path):
+            causes.append(invalid_value(f"spec.{'.'.join(path)}", dig(spec, *path), "field is immutable"))
+    return causes
 
 
 def build_columns(printed: list[Obj]) -> list[Obj]:
@@ -190,6 +194,15 @@ def _check_names(value: Obj, spec: Obj) -> list[Cause]:
     name = value["metadata"].get("name")
     if name != f"{names.get('plural', '')}.{group}":
         causes.append(invalid_value("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
+    if names.get("kind") and names.get("listKind") == names["kind"]:
+        why = "kind and listKind may not be the same"
+        causes.append(invalid_value("spec.names.listKind", names["kind"], why))
+    strategy = dig(spec, "conversion", "strategy")
+    if strategy not in _STRATEGIES:
+        causes.append(unsupported("spec.conversion.strategy", strategy, _STRATEGIES))
+    if group.endswith((".k8s.io", ".kubernetes.io")) and _APPROVAL not in (value["metadata"].get("annotations") or {}):
+        why = f'protected groups must have approval annotation "{_APPROVAL}", see {_APPROVAL_ADDRESS}'
+        causes.append(required(f"metadata.annotations[{_APPROVAL}]", why))
     if scope not in _SCOPES:
         causes.append(unsupported("spec.scope", scope, _SCOPES) if scope else required("spec.scope"))
     return causes
@@ -201,6 +214,23 @@ def _check_group(text: str) -> list[str]:
 
 def _check_kind(text: str) -> list[str]:
     return [f"may have mixed case, but should otherwise match: {why}" for why in check_dns1035(text.lower())]
+
+
+def _check_status(spec: Obj, status: Obj) -> list[Cause]:
+    """Return what is wrong with the versions that are or were stored."""
+    names = [version.get("name") for version in spec.get("versions") or []]
+    if not any(version.get("storage") for version in spec.get("versions") or []):
+        return [invalid_value("status.storedVersions", None, "must have at least one stored version")]
+    causes = []
+    for index, name in enumerate(status.get("storedVersions") or []):
+        if name not in names:
+            until = (
+                f"must remain in spec.versions until a storage migration ensures no data remains persisted in {name}"
+            )
+            before = f"missing from spec.versions; {name} was previously a storage version, and {until}"
+            why = f"{before} and removes {name} from status.storedVersions"
+            causes.append(invalid_value(f"status.storedVersions[{index}]", name, why))
+    return causes
 
 
 def _check_versions(versions: list[Obj]) -> list[Cause]:
@@ -225,7 +255,7 @@ def _check_versions(versions: list[Obj]) -> list[Cause]:
 def _check_schema(root: Obj, where: str) -> list[Cause]:
     """Return what is wrong with a schema; what does not compile must not be stored."""
     try:
-        causes = _check_node(root, where, "at the root")
+        causes = check_schema(root, where)
         if root.get("type") not in (None, "object"):
             causes.append(invalid_value(f"{where}.type", root["type"], "must be object at the root"))
         if not causes:
@@ -235,45 +265,19 @@ def _check_schema(root: Obj, where: str) -> list[Cause]:
     return causes
 
 
-def _check_node(schema: Obj, path: str, level: str) -> list[Cause]:
-    """Return what is wrong with a schema and with those below it."""
-    kind, causes = schema.get("type"), _check_compilation(schema, path)
-    if kind not in _TYPES and (kind or not (schema.get(INT_OR_STRING) or schema.get(PRESERVE))):
-        empty = required(f"{path}.type", f"must not be empty {level}")
-        causes.append(unsupported(f"{path}.type", kind, _TYPES) if kind else empty)
-    if kind == "array" and not schema.get("items"):
-        causes.append(required(f"{path}.items", "must be specified"))
-    below = {f"properties[{key}]": each for key, each in (schema.get("properties") or {}).items()}
-    below |= {place: schema.get(place) for place in ("items", "additionalProperties")}
-    for place, each in below.items():
-        what = "for specified array items" if place == "items" else "for specified object fields"
-        causes += _check_node(each, f"{path}.{place}", what) if isinstance(each, dict) else []
-    return causes
-
-
-def _check_compilation(schema: Obj, path: str) -> list[Cause]:
-    causes = []
-    try:
-        compile_pattern(schema.get("pattern") or "")
-    except re.error as error:
-        detail = f"must be a valid regular expression, but isn't: {error}"
-        causes.append(invalid_value(f"{path}.pattern", schema["pattern"], detail))
-    for index, rule in enumerate(schema.get(_RULES) or []):
-        try:
-            compile_rule({"rule": "", **rule})
-        except ValueError as error:
-            report = str(error).partition("': ")[2] or str(error)
-            causes.append(invalid_value(f"{path}.{_RULES}[{index}].rule", rule, f"compilation failed: {report}"))
-    return causes
-
-
 def _check_columns_and_paths(version: Obj, top: str) -> list[Cause]:
     scale = dig(version, "subresources", "scale")
     keys = () if scale is None else ("specReplicasPath", "statusReplicasPath")
     paths = [(f"{top}.subresources.scale.{key}", scale.get(key)) for key in keys]
-    for index, each in enumerate(version.get("selectableFields") or []):
-        paths.append((f"{top}.selectableFields[{index}].jsonPath", each.get("jsonPath")))
     causes = []
+    for index, each in enumerate(version.get("selectableFields") or []):
+        field, place = f"{top}.selectableFields[{index}].jsonPath", dig(version, "schema", "openAPIV3Schema")
+        paths.append((field, each.get("jsonPath")))
+        for part in (each.get("jsonPath") or "").lstrip(".").split("."):
+            place = dig(place, "properties", part)
+        if place is None:
+            why = "is an invalid path: does not refer to a valid field"
+            causes.append(invalid_value(field, each.get("jsonPath"), why))
     for index, printed in enumerate(version.get("additionalPrinterColumns") or []):
         field, kind = f"{top}.additionalPrinterColumns[{index}]", printed.get("type")
         paths.append((f"{field}.JSONPath", printed.get("jsonPath")))
@@ -286,8 +290,11 @@ def _check_columns_and_paths(version: Obj, top: str) -> list[Cause]:
 def _check_path(field: str, text: str | None) -> list[Cause]:
     if not text:
         return [required(field)]
+    if not text.startswith("."):
+        return [invalid_value(field, text, "must be a simple json path starting with .")]
     try:
         parse_jsonpath(text)
     except ValueError as error:
         return [invalid_value(field, text, str(error))]
-    return [] if text.startswith(".") else [invalid_value(field, text, "must be a simple json path starting with .")]
+    part = {"specReplicasPath": ".spec", "statusReplicasPath": ".status"}.get(field.rpartition(".")[2], "")
+    return [] if text.startswith(part) else [invalid_value(field, text, f"should be a json path under {part}")]

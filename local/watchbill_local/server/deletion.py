@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from watchbill_local.server.errors import Cause, Named, bad_request, invalid, invalid_value, unsupported
+from watchbill_local.server.errors import Cause, Named, Undecodable, bad_request, invalid, invalid_value, unsupported
 from watchbill_local.server.registry import PODS
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.typed_fields import decode_fields
@@ -40,8 +40,12 @@ def parse_delete_options(body: Any, query: Mapping[str, str]) -> DeleteOptions:
         raise bad_request(f"couldn't get version/kind; json: cannot unmarshal {name_go_type(body)} into Go value")
     options: Obj = body or _parse_query(query)
     if options.get("kind", "DeleteOptions") != "DeleteOptions":
-        raise bad_request(f'no kind "{options["kind"]}" is registered for version "{options.get("apiVersion", "")}"')
-    decode_fields(_DELETE_OPTIONS, options)
+        why = f'no kind "{options["kind"]}" is registered for version "{options.get("apiVersion", "")}"'
+        raise bad_request(f'{why} in scheme "pkg/runtime/scheme.go:111"')
+    try:
+        decode_fields(_DELETE_OPTIONS, options)
+    except Undecodable as error:
+        raise bad_request(error.why) from None
     if causes := _check_options(options):
         raise invalid(_DELETE_OPTIONS, "", causes)
     policy, grace = options.get("propagationPolicy") or None, options.get("gracePeriodSeconds")

@@ -89,9 +89,10 @@ def not_found(on: Named, name: str) -> ApiError:
     return ApiError(404, "NotFound", f'{on.qualified} "{name}" not found', build_details(on, name))
 
 
-def already_exists(on: Named, name: str) -> ApiError:
-    """409: the name is taken."""
-    return ApiError(409, "AlreadyExists", f'{on.qualified} "{name}" already exists', build_details(on, name))
+def already_exists(on: Named, name: str, *, is_going: bool = False) -> ApiError:
+    """409: the name is taken, maybe by an object that is being deleted."""
+    words = f'{"object is being deleted: " if is_going else ""}{on.qualified} "{name}" already exists'
+    return ApiError(409, "AlreadyExists", words, build_details(on, name))
 
 
 def conflict(on: Named, name: str, why: str = STALE_OBJECT) -> ApiError:

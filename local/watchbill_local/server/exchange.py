@@ -144,6 +144,8 @@ async def patch_object(call: Call, present: Callable[[], Obj]) -> Obj:
     """Return what the body of a PATCH makes of the object `present()`, as a copy. Raises 400, 413, 415 or 422."""
     kind = content_type_of(call.request)
     allowed = call.write.resource.patch_types
+    if kind not in _PATCHES and call.write.resource.crd is None:
+        raise unsupported_media_type("415: Unsupported Media Type")
     if kind not in allowed:
         raise unsupported_media_type(f"{_UNKNOWN_FORMAT} {', '.join(allowed)}")
     body = await read_body(call)  # first: the object may change while it comes in

@@ -1,9 +1,9 @@
 """The built-in kinds that the server knows.
 
 Owns the way from the table `kinds.json` to `Resource`s: names, scopes, subresources, selectable fields, columns and
-defaults are data there; what needs code is named there and stands here, in pod_rules.py and crds.py. The cells of
-columns are shown by upstream's rules. A kind that is not in the table does not exist here unless a
-CustomResourceDefinition brings it.
+defaults (of a member whose name ends in `?` only where it is there) are data there; what needs code is named there and
+stands here, in pod_rules.py, core_rules.py and crds.py. The cells of columns are shown by upstream's rules. A kind that
+is not in the table does not exist here unless a CustomResourceDefinition brings it.
 
 Far fewer mistakes are refused than upstream refuses. A fill function changes the object that it is given, which is the
 caller's own copy; a check only reads.
@@ -11,16 +11,14 @@ caller's own copy; a check only reads.
 
 from __future__ import annotations
 
-import base64
 import functools
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from watchbill_local.server import core_rules
 from watchbill_local.server.crds import check_crd, fill_crd
-from watchbill_local.server.errors import Cause, invalid_value, too_long
 from watchbill_local.server.jsonpath import parse_jsonpath
-from watchbill_local.server.names import check_data_key
 from watchbill_local.server.pod_rules import check_pod, fill_pod
 from watchbill_local.server.resource import Check, Fill, Resource, Row
 from watchbill_local.server.times import age_of
@@ -29,8 +27,6 @@ from watchbill_local.server.values import Obj, copy_value, dig, load_table
 #: (object, now in seconds since the epoch) -> what kubectl shows in a column.
 Cell = Callable[[Obj, float], Any]
 
-MAX_DATA_BYTES = 1024 * 1024
-_FIXED = "Forbidden: field is immutable when `immutable` is set"
 _FIELDS = {field.name for field in fields(Resource)}
 _PLAIN_COLUMNS: list[Obj] = [{"name": "Name"}, {"name": "Age"}]
 
@@ -38,42 +34,6 @@ _PLAIN_COLUMNS: list[Obj] = [{"name": "Name"}, {"name": "Age"}]
 def build_kinds() -> list[Resource]:
     """Return all built-in kinds."""
     return [_build_kind(entry) for entry in load_table("kinds.json")]
-
-
-def fill_namespace(value: Obj, old: Obj | None, now: str) -> None:
-    """Label a namespace with its name."""
-    metadata = value["metadata"]
-    metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
-
-
-def fill_secret(value: Obj, old: Obj | None, now: str) -> None:
-    """Encode `stringData` into `data`."""
-    plain = value.pop("stringData", None) or {}
-    if plain:
-        encoded = {key: base64.b64encode(str(text).encode()).decode() for key, text in plain.items()}
-        value["data"] = {**(value.get("data") or {}), **encoded}
-
-
-def check_data(value: Obj, old: Obj | None) -> list[Cause]:
-    """Refuse keys that cannot be file names, data beyond 1 MiB, counted decoded, and changes of what is immutable."""
-    encoded = "data" if value.get("kind") == "Secret" else "binaryData"
-    members = [(field, key, text) for field in ("data", "binaryData") for key, text in (value.get(field) or {}).items()]
-    causes = [invalid_value(f"{field}[{key}]", key, why) for field, key, _ in members for why in check_data_key(key)]
-    sizes = (len(text.rstrip("=")) * 3 // 4 if field == encoded else len(text.encode()) for field, _, text in members)
-    if sum(sizes) > MAX_DATA_BYTES:
-        cause = too_long("data", MAX_DATA_BYTES)
-        causes.append(cause if value.get("kind") == "Secret" else cause._replace(field=""))
-    before = old if old and old.get("immutable") else value
-    changed = [
-        field for field in ("immutable", "data", "binaryData") if (before.get(field) or {}) != (value.get(field) or {})
-    ]
-    return causes + [Cause("FieldValueForbidden", field, _FIXED) for field in changed]
-
-
-def check_lease(value: Obj, old: Obj | None) -> list[Cause]:
-    """Refuse a lease that is over as soon as it is taken."""
-    seconds = dig(value, "spec", "leaseDurationSeconds", default=1)
-    return [invalid_value("spec.leaseDurationSeconds", seconds, "must be greater than 0")] if seconds <= 0 else []
 
 
 def decide_pod_status(value: Obj) -> str:
@@ -161,6 +121,12 @@ def _event_object(value: Obj, now: float) -> str:
     return f"{kind.lower()}/{name}" if name else kind.lower()
 
 
+def _name_subjects(value: Obj, kind: str) -> str:
+    subjects = [each for each in value.get("subjects") or [] if each.get("kind") == kind]
+    prefix = kind == "ServiceAccount"
+    return ", ".join(f"{each.get('namespace', '')}/{each['name']}" if prefix else each["name"] for each in subjects)
+
+
 _CELLS: dict[str, Cell] = {
     "name": lambda value, now: value["metadata"]["name"],
     "age": lambda value, now: age_of(value["metadata"].get("creationTimestamp"), now),
@@ -174,12 +140,38 @@ _CELLS: dict[str, Cell] = {
     "pod ready": _count_ready,
     "pod restarts": _count_restarts,
     "pod status": lambda value, now: decide_pod_status(value),
+    "ports": lambda value, now: ",".join(
+        f"{each['port']}/{each['protocol']}" for each in dig(value, "spec", "ports", default=[])
+    ),
+    "selector": lambda value, now: ",".join(
+        f"{k}={v}" for k, v in sorted(dig(value, "spec", "selector", default={}).items())
+    ),
+    "accounts": lambda value, now: _name_subjects(value, "ServiceAccount"),
+    "groups": lambda value, now: _name_subjects(value, "Group"),
+    "users": lambda value, now: _name_subjects(value, "User"),
     "role": lambda value, now: "/".join(dig(value, "roleRef", key, default="") for key in ("kind", "name")),
 }
 
 
-_FILLS: dict[str, Fill] = {"definition": fill_crd, "namespace": fill_namespace, "pod": fill_pod, "secret": fill_secret}
-_CHECKS: dict[str, Check] = {"data": check_data, "definition": check_crd, "lease": check_lease, "pod": check_pod}
+_FILLS: dict[str, Fill] = {
+    "config map": core_rules.drop_empty,
+    "definition": fill_crd,
+    "namespace": core_rules.fill_namespace,
+    "pod": fill_pod,
+    "secret": core_rules.fill_secret,
+    "service": core_rules.fill_service,
+}
+_CHECKS: dict[str, Check] = {
+    "claim": core_rules.check_claim,
+    "data": core_rules.check_data,
+    "definition": check_crd,
+    "event": core_rules.check_event,
+    "lease": core_rules.check_lease,
+    "pod": check_pod,
+    "role": core_rules.check_role,
+    "role binding": core_rules.check_role_binding,
+    "service": core_rules.check_service,
+}
 
 
 def _build_kind(entry: Obj) -> Resource:
@@ -226,6 +218,10 @@ def _fill(defaults: Obj, special: Fill | None, value: Obj, old: Obj | None, now:
 def _fill_defaults(value: Obj, defaults: Obj) -> None:
     """Add members that are absent; an object is filled in member by member, and a list of one object item by item."""
     for key, default in defaults.items():
+        if key.endswith("?"):  # filled in only where it is there
+            if isinstance(value.get(key[:-1]), dict):
+                _fill_defaults(value[key[:-1]], default)
+            continue
         if isinstance(default, list) and isinstance(default[0], dict):
             for item in value.get(key) or []:
                 _fill_defaults(item, default[0])

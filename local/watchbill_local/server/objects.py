@@ -22,10 +22,10 @@ from watchbill_local.server.admission import Write
 from watchbill_local.server.crds import CRD_FINALIZER
 from watchbill_local.server.deletion import DeleteOptions, decide_finalizers, decide_grace, set_or_drop
 from watchbill_local.server.errors import already_exists, forbidden, invalid, not_found, required
-from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, Registry
+from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Registry
 from watchbill_local.server.store import Entry, Ident, Store
 from watchbill_local.server.times import format_time, now_iso
-from watchbill_local.server.values import Obj, copy_value
+from watchbill_local.server.values import Obj, copy_value, dig
 from watchbill_local.server.views import show_object
 
 #: Kinds whose objects go only after all that they hold.
@@ -58,8 +58,9 @@ class Objects:
         now = now_iso()
         admission.prepare_create(write, obj, uid=str(uuid.uuid4()), now=now)
         admission.admit(write, obj, None, now)
-        if self.store.get(write.ident):
-            raise already_exists(resource, write.name)
+        self._check_account(write, obj)
+        if present := self.store.get(write.ident):
+            raise already_exists(resource, write.name, is_going="deletionTimestamp" in present.obj["metadata"])
         return Entry(obj, self.store.version) if write.dry_run else self.store.put(write.ident, obj)
 
     def update(self, write: Write, new: Any, *, needs_version: bool = False) -> Entry:
@@ -87,14 +88,13 @@ class Objects:
         admission.check_preconditions(write, options.uid, options.version, metadata)
         if write.resource.key == NAMESPACES and write.name in KEPT_NAMESPACES:
             raise forbidden(write.resource, write.name, "this namespace may not be deleted")
-        if options.dry_run:
-            return entry, True
+        write.dry_run |= options.dry_run
         grace = decide_grace(write.resource, entry.obj, options.grace_seconds)
         policy = None if write.resource.key == DEFINITIONS else options.policy
         finalizers = decide_finalizers(metadata.get("finalizers") or (), policy)
         if grace or finalizers or write.resource.key in _EMPTIED:
             return self._mark(write, entry, grace, finalizers), False
-        return self._remove(write.ident, entry), True
+        return entry if write.dry_run else self._remove(write.ident, entry), True
 
     def amend(self, ident: Ident, change: Callable[[Obj], None]) -> None:
         """Apply `change` to the metadata of an object, if it is there; that may be the end of it."""
@@ -135,16 +135,20 @@ class Objects:
             obj.setdefault("status", {})["phase"] = "Terminating"
         if write.resource.key not in _EMPTIED:
             metadata["deletionGracePeriodSeconds"] = grace
-        return entry if obj == entry.obj else self.store.put(write.ident, obj)
+        if write.dry_run or obj == entry.obj:
+            return Entry(obj, entry.version)
+        return self.store.put(write.ident, obj)
 
     def _remove(self, ident: Ident, entry: Entry) -> Entry:
         """Take an object away. Watchers of pods see the deletion timestamp before the end, as upstream."""
         obj = copy_value(entry.obj)
         if ident.key == PODS:
             first = not obj["metadata"].get("deletionTimestamp")
+            is_told = first or obj["metadata"].get("deletionGracePeriodSeconds")
             obj["metadata"] = {"deletionTimestamp": now_iso(), **obj["metadata"], "deletionGracePeriodSeconds": 0}
             if first:
                 obj["metadata"]["generation"] = obj["metadata"].get("generation", 1) + 1
+            if is_told:
                 obj = copy_value(self.store.put(ident, obj).obj)
         return self.store.put(ident, obj, is_deleted=True)
 
@@ -162,6 +166,14 @@ class Objects:
             cause = {"reason": "NamespaceTerminating", "message": f"namespace {name} is being terminated"}
             refusal.details = {**(refusal.details or {}), "causes": [{**cause, "field": "metadata.namespace"}]}
             raise refusal
+
+    def _check_account(self, write: Write, obj: Obj) -> None:
+        """Refuse a pod of a service account that is not there."""
+        account = dig(obj, "spec", "serviceAccountName", default="default")
+        key = Ident(SERVICE_ACCOUNTS, write.namespace, account)
+        if write.resource.key == PODS and account != "default" and self.store.get(key) is None:
+            why = f'error looking up service account {write.namespace}/{account}: serviceaccount "{account}" not found'
+            raise forbidden(write.resource, write.name, why)
 
     def _choose_name(self, write: Write, metadata: Obj) -> str:
         """Return the name of a new object, a free one made from `generateName` where none is given."""

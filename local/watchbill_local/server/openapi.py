@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from watchbill_local.server.resource import Resource
-from watchbill_local.server.values import Obj
+from watchbill_local.server.values import Obj, child_path
 
 ROOT = "openapi/v3"
 
@@ -50,6 +50,32 @@ def build_openapi(resources: Iterable[Resource]) -> dict[str, bytes]:
     hashes = {path: hashlib.sha256(document).hexdigest().upper() for path, document in documents.items()}
     index = {path: {"serverRelativeURL": f"/{ROOT}/{path}?hash={text}"} for path, text in hashes.items()}
     return {ROOT: orjson.dumps({"paths": index}), **{f"{ROOT}/{path}": raw for path, raw in documents.items()}}
+
+
+def prune_unknown(resource: Resource, value: Obj) -> list[str]:
+    """Remove in place what a built-in kind does not have; return the paths in the order of the object."""
+    return _prune(value, _load_table()["schemas"][_name_of(resource)], "")
+
+
+def _prune(value: Any, schema: Obj, path: str) -> list[str]:
+    reference = schema.get("$ref") or next((each.get("$ref") for each in schema.get("allOf") or ()), None)
+    if reference:
+        schema = _load_table()["schemas"].get(reference.removeprefix(_REFERENCE), {})
+    if isinstance(value, list):
+        below = schema.get("items") or {}
+        return [each for index, item in enumerate(value) for each in _prune(item, below, f"{path}[{index}]")]
+    members, others = schema.get("properties"), schema.get("additionalProperties")
+    if not isinstance(value, dict) or not (members or isinstance(others, dict)):
+        return []  # a plain value, or one of any form
+    unknown = []
+    for key in list(value):
+        below = (members or {}).get(key, others)
+        if isinstance(below, dict):
+            unknown += _prune(value[key], below, child_path(path, key))
+        else:
+            unknown.append(child_path(path, key))
+            del value[key]
+    return unknown
 
 
 def _path_of(resource: Resource) -> str:

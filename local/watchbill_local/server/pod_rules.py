@@ -7,13 +7,16 @@ change. Fill functions change the object that they are given, which is the calle
 from __future__ import annotations
 
 from watchbill_local.server.errors import Cause, invalid_value, required, unsupported
-from watchbill_local.server.names import check_label
+from watchbill_local.server.names import check_label, check_subdomain
+from watchbill_local.server.quantities import parse_quantity
 from watchbill_local.server.values import Obj
 
 _EVICTION_KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _EVICTED = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
 _CONTAINER_LISTS = ("initContainers", "containers")
 _MUTABLE = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _IMMUTABLE = (
     "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
@@ -30,15 +33,17 @@ def fill_pod(value: Obj, old: Obj | None, now: str) -> None:
         image = str(container.get("image") or "").rsplit("/", 1)[-1]
         is_latest = "@" not in image and (":" not in image or image.endswith(":latest"))
         container.setdefault("imagePullPolicy", "Always" if is_latest else "IfNotPresent")
-    if old is not None:
-        return
+        if limits := (container["resources"] or {}).get("limits"):
+            container["resources"]["requests"] = {**limits, **(container["resources"].get("requests") or {})}
+    for volume in [volume for volume in spec.get("volumes") or [] if volume.keys() == {"name"}]:
+        volume["emptyDir"] = {}
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     known = {toleration.get("key") for toleration in spec.get("tolerations") or []}
     for key in [key for key in _EVICTION_KEYS if key not in known]:
         spec.setdefault("tolerations", []).append({"key": key, **_EVICTED})
-    value["status"] = {"phase": "Pending", "qosClass": decide_qos_class(spec)}
-    if spec.get("nodeName"):
-        scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
-        value["status"]["conditions"] = [scheduled]
+    if old is None:
+        value["status"] = {"phase": "Pending", "qosClass": decide_qos_class(spec)}
 
 
 def decide_qos_class(spec: Obj) -> str:
@@ -51,29 +56,98 @@ def decide_qos_class(spec: Obj) -> str:
     return "Guaranteed" if is_equal and all({"cpu", "memory"} <= most.keys() for most in limits) else "Burstable"
 
 
+def _check_container(path: str, container: Obj, volumes: list[str]) -> list[Cause]:
+    """Return what is wrong with one container."""
+    name, policy = container.get("name") or "", container.get("imagePullPolicy", "Always")
+    causes = [] if name else [required(f"{path}.name")]
+    causes += [invalid_value(f"{path}.name", name, problem) for problem in check_label(name)] if name else []
+    causes += [] if container.get("image") else [required(f"{path}.image")]
+    causes += [] if policy in _PULL_POLICIES else [unsupported(f"{path}.imagePullPolicy", policy, _PULL_POLICIES)]
+    taken: set[str] = set()
+    for index, mount in enumerate(container.get("volumeMounts") or []):
+        field, place = f"{path}.volumeMounts[{index}]", mount.get("mountPath") or ""
+        if mount.get("name") not in volumes:
+            causes.append(Cause("FieldValueNotFound", f"{field}.name", f'Not found: "{mount.get("name")}"'))
+        causes += [] if place else [required(f"{field}.mountPath")]
+        causes += [invalid_value(f"{field}.mountPath", place, "must be unique")] if place in taken else []
+        taken.add(place)
+    for index, port in enumerate(container.get("ports") or []):
+        number = port.get("containerPort") or 0
+        if not 1 <= number <= 65535:
+            field, why = f"{path}.ports[{index}].containerPort", "must be between 1 and 65535, inclusive"
+            causes.append(invalid_value(field, number, why) if number else required(field))
+    for index, variable in enumerate(container.get("env") or []):
+        field = f"{path}.env[{index}]"
+        causes += [] if variable.get("name") else [required(f"{field}.name")]
+        if variable.get("value") and variable.get("valueFrom"):
+            why = "may not be specified when `value` is not empty"
+            causes.append(invalid_value(f"{field}.valueFrom", "", why))
+    return causes + _check_resources(f"{path}.resources", container.get("resources") or {})
+
+
+def _check_resources(path: str, resources: Obj) -> list[Cause]:
+    """Return what is wrong with requests and limits, whose amounts are quantities by now."""
+    causes = []
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for field, amounts in (("limits", limits), ("requests", requests)):
+        for name, amount in amounts.items():
+            place = f"{path}.{field}[{name}]"
+            if parse_quantity(str(amount)) < 0:
+                causes.append(invalid_value(place, str(amount), "must be greater than or equal to 0"))
+            if "/" not in name and name not in _RESOURCES and not name.startswith("hugepages-"):
+                whys = (
+                    "must be a standard resource type or fully qualified",
+                    "must be a standard resource for containers",
+                )
+                causes += [invalid_value(place, name, why) for why in whys]
+    for name, amount in requests.items():
+        if name in limits and parse_quantity(str(amount)) > parse_quantity(str(limits[name])):
+            why = f"must be less than or equal to {name} limit of {limits[name]}"
+            causes.append(invalid_value(f"{path}.requests", str(amount), why))
+    return causes
+
+
+def _check_time_limit(spec: Obj, old: Obj | None) -> list[Cause]:
+    """Return what is wrong with the time that a pod may take, which an update may only shorten."""
+    field, seconds = "spec.activeDeadlineSeconds", spec.get("activeDeadlineSeconds")
+    before = (old or {}).get("activeDeadlineSeconds")
+    if seconds is not None and not 1 <= seconds < 2**31:
+        return [invalid_value(field, seconds, "must be between 1 and 2147483647, inclusive")]
+    if before is not None and seconds is None:
+        return [invalid_value(field, None, "must not update from a positive integer to nil value")]
+    if before is not None and seconds is not None and seconds > before:
+        return [invalid_value(field, seconds, "must be less than or equal to previous value")]
+    return []
+
+
 def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
     """Return what is wrong with a pod, or with its change from `old`."""
     spec = value.get("spec") or {}
     causes = [] if spec.get("containers") else [required("spec.containers")]
     volumes = [volume.get("name") for volume in spec.get("volumes") or []]
-    for index in [index for index, name in enumerate(volumes) if name in volumes[:index]]:
+    causes += [required(f"spec.volumes[{index}].name") for index, name in enumerate(volumes) if not name]
+    causes += _check_time_limit(spec, (old or {}).get("spec"))
+    node = spec.get("nodeName") or ""
+    causes += [invalid_value("spec.nodeName", node, why) for why in check_subdomain(node)] if node else []
+    for index in [index for index, name in enumerate(volumes) if name and name in volumes[:index]]:
         cause = Cause("FieldValueDuplicate", f"spec.volumes[{index}].name", f'Duplicate value: "{volumes[index]}"')
         causes.append(cause)
     seen: set[str] = set()
     for path, container in _list_containers(spec):
-        name, field = container.get("name") or "", f"{path}.name"
-        causes += [invalid_value(field, name, problem) for problem in check_label(name)] if name else [required(field)]
-        causes += [Cause("FieldValueDuplicate", field, f'Duplicate value: "{name}"')] if name in seen else []
-        causes += [] if container.get("image") else [required(f"{path}.image")]
+        name = container.get("name") or ""
+        causes += _check_container(path, container, volumes)
+        if name and name in seen:
+            causes.append(Cause("FieldValueDuplicate", f"{path}.name", f'Duplicate value: "{name}"'))
         seen.add(name)
-        for index, mount in enumerate(container.get("volumeMounts") or []):
-            if mount.get("name") not in volumes:
-                text = f'Not found: "{mount.get("name")}"'
-                causes.append(Cause("FieldValueNotFound", f"{path}.volumeMounts[{index}].name", text))
     policy = spec.get("restartPolicy")
     if policy not in _RESTART_POLICIES:
         causes.append(unsupported("spec.restartPolicy", policy, _RESTART_POLICIES))
-    if old is not None and not _is_allowed_update(spec, old.get("spec") or {}):
+    before = (old or {}).get("spec") or spec
+    for field in _CONTAINER_LISTS:
+        if len(before.get(field) or []) != len(spec.get(field) or []):
+            text = "Forbidden: pod updates may not add or remove containers"
+            return [*causes, Cause("FieldValueForbidden", f"spec.{field}", text)]
+    if not _is_allowed_update(spec, before):
         causes.append(Cause("FieldValueForbidden", "spec", _IMMUTABLE))
     return causes
 

@@ -54,6 +54,7 @@ class Resource(Named):
     fill: Fill | None = None
     check: Check | None = None
     has_generation: bool = False
+    created_by_put: bool = False  #: a PUT of what is not there creates it
     name_rule: NameRule = "subdomain"
     crd: str | None = None  #: name of the CustomResourceDefinition that it comes from; those have no strategic patch
     schema: Schema | None = None

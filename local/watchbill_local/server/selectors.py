@@ -102,6 +102,8 @@ def _describe_rest(rest: str) -> str:
     match = re.match(r"\s*[^\s!=<>,()]+\s+([^\s(,]+)", rest)
     if match and match[1] not in ("in", "notin"):
         return f"'{match[1]}', expected: in, notin, =, ==, !=, gt, lt"
+    if re.match(r"\s*\S+\s+(not)?in\s*\([^)]*$", rest):
+        return "'', expected: ',' or ')'"
     return f"'{rest.strip()}', expected: !, identifier, or 'end of string'"
 
 

@@ -6,6 +6,7 @@ names its port in its status. Each handler raises ApiError for a refusal.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -13,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from watchbill_local.server.cluster import Cluster
-from watchbill_local.server.errors import ApiError, bad_request, conflict, invalid, invalid_value
+from watchbill_local.server.errors import ApiError, Undecodable, bad_request, conflict, failed, unpatchable
 from watchbill_local.server.exchange import Call, answer, answer_success, patch_object, read_body
 from watchbill_local.server.jsonpath import split_simple_path
 from watchbill_local.server.registry import NODES
@@ -21,7 +22,7 @@ from watchbill_local.server.resource import Scale
 from watchbill_local.server.reviews import serve_token
 from watchbill_local.server.store import Ident
 from watchbill_local.server.times import now_iso
-from watchbill_local.server.values import Obj, copy_value, dig
+from watchbill_local.server.values import Obj, copy_value, dig, name_go_type
 from watchbill_local.server.views import show_object
 
 #: Seconds that a node has to take a connection; a log that is followed may last.
@@ -43,9 +44,12 @@ async def serve_scale(cluster: Cluster, call: Call) -> web.StreamResponse:
     is_patch = call.request.method == "PATCH"
     wanted = await patch_object(call, present) if is_patch else await read_body(call)
     replicas = dig(wanted, "spec", "replicas", default=0)
-    if not isinstance(replicas, int) or replicas < 0:
-        cause = invalid_value("spec.replicas", replicas, "should be a non-negative integer")
-        raise invalid(resource, write.name, [cause])
+    if dig(wanted, "kind", default="Scale") != "Scale":
+        raise bad_request('no kind is registered for the type v1.Scale in scheme "pkg/runtime/scheme.go:111"')
+    if not isinstance(replicas, int):
+        words = f"{name_go_type(replicas)} into Go struct field ScaleSpec.spec.replicas of type int32"
+        error = Undecodable("Scale", "v1", f"json: cannot unmarshal {words}")
+        raise unpatchable(wanted, error.why) if is_patch else error
     obj = copy_value(show_object(resource, cluster.objects.get(write)))
     obj["metadata"]["resourceVersion"] = dig(wanted, "metadata", "resourceVersion")
     *parents, last = split_simple_path(paths.spec_replicas)
@@ -75,12 +79,13 @@ async def serve_binding(cluster: Cluster, call: Call) -> web.StreamResponse:
     """Assign a pod to a node, once."""
     node = dig(await read_body(call), "target", "name")
     if not node:
-        raise bad_request("Binding.target.name: Required value")
+        raise failed("target.name: Required value")
     pod = copy_value(cluster.objects.get(call.write).obj)
     present = dig(pod, "spec", "nodeName")
     if present or pod["metadata"].get("deletionTimestamp"):
         why = f'already assigned to node "{present}"' if present else "being deleted, cannot be assigned to a host"
-        raise conflict(call.write.resource, call.write.name, f"pod {call.write.name} is {why}")
+        named = dataclasses.replace(call.write.resource, plural="pods/binding")
+        raise conflict(named, call.write.name, f"pod {call.write.name} is {why}")
     pod["spec"]["nodeName"] = node
     status = pod.setdefault("status", {})
     others = [each for each in status.get("conditions") or () if each["type"] != "PodScheduled"]
@@ -95,7 +100,7 @@ async def serve_log(cluster: Cluster, call: Call) -> web.StreamResponse:
     pod, name = cluster.objects.get(call.write).obj, call.write.name
     container = choose_container(pod, call.request.query.get("container"))
     if not dig(pod, "spec", "nodeName"):
-        return web.Response(text="")
+        return web.Response(status=204)
     url = f"{find_node(cluster, pod)}/containerLogs/{call.write.namespace}/{name}/{container}"
     parameters = {key: value for key, value in call.request.query.items() if key != "container"}
     try:

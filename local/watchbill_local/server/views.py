@@ -61,6 +61,10 @@ class View:
     include: str = "Metadata"  #: what a Table row carries of its object: Metadata, Object or None
 
     @property
+    def _names(self) -> tuple[bytes, bytes]:
+        return self.resource.api_version.encode(), self.resource.kind.encode()
+
+    @property
     def is_table(self) -> bool:
         """Whether rows of cells are wanted."""
         return self.form == "Table"
@@ -83,7 +87,12 @@ class View:
             return orjson.dumps({**self._only_metadata(metadata, "List"), "items": parts})
         kind = self.resource.list_kind or f"{self.resource.kind}List"
         head = {"kind": kind, "apiVersion": self.resource.api_version, "metadata": metadata}
-        items = b",".join([render_raw(self.resource, entry) for entry in entries])
+        if self.resource.crd:
+            head["metadata"] = {"continue": "", **metadata}
+        prefix = b"" if self.resource.crd else b'"apiVersion":"%s","kind":"%s",' % self._names
+        # items of built-in kinds do not say their kind, as upstream
+        raws = [render_raw(self.resource, entry) for entry in entries]
+        items = b",".join([b"{" + raw[1:].removeprefix(prefix) for raw in raws])
         return b'%s,"items":[%s]}' % (orjson.dumps(head)[:-1], items)
 
     def build_bookmark(self, metadata: Obj) -> Obj:
@@ -164,7 +173,7 @@ class Lists:
             version, entries = self._open[number]
         else:
             raise gone(_TOO_OLD)
-        metadata: Obj = {"resourceVersion": str(version), **({"continue": ""} if selection.resource.crd else {})}
+        metadata: Obj = {"resourceVersion": str(version)}
         end = start + (parse_count(query, "limit") or len(entries))
         if end < len(entries):
             self._open[number] = (version, entries)

@@ -176,8 +176,8 @@ def parse_watch(query: Mapping[str, str], present: int) -> WatchOptions:
 
 
 def is_true(text: str | None) -> bool:
-    """Whether a query parameter is set, in the two spellings that clients use."""
-    return text in ("true", "1", "True")
+    """Whether a query parameter is set: to anything but false or 0, as upstream has it."""
+    return text is not None and text.lower() not in ("false", "0")
 
 
 def _restate(change: Change) -> Entry:

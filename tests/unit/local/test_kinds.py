@@ -83,11 +83,12 @@ def test_a_pod_without_a_spec_gets_no_containers() -> None:
         ({}, "BestEffort"),
         ({"requests": {"cpu": "1"}}, "Burstable"),
         ({"limits": {"cpu": "1", "memory": "1Gi"}}, "Guaranteed"),
-        ({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1"}}, "Burstable"),
+        ({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1"}}, "Guaranteed"),
+        ({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "0.5"}}, "Burstable"),
     ],
 )
 def test_the_class_of_service_follows_requests_and_limits(resources: Obj, qos: str) -> None:
-    """Guaranteed needs both limits and equal requests."""
+    """Guaranteed needs both limits and equal requests; a request that is not given is the limit."""
     value = filled("pods", {"spec": {"containers": [{"name": "a", "image": "x", "resources": resources}]}})
     assert value["status"]["qosClass"] == qos
 
@@ -207,7 +208,7 @@ def test_the_row_of_a_pod_counts_ready_containers_and_restarts() -> None:
         ("leases.coordination.k8s.io", {"spec": {"holderIdentity": "me"}}, ["x", "me", "60s"]),
         ("serviceaccounts", {}, ["x", "60s"]),
         ("roles.rbac.authorization.k8s.io", {}, ["x", CREATED]),
-        ("rolebindings.rbac.authorization.k8s.io", {"roleRef": {"kind": "Role", "name": "r"}}, ["x", "Role/r", "60s"]),
+        ("rolebindings.rbac.authorization.k8s.io", {"roleRef": {"kind": "Role", "name": "r"}}, ["x", "Role/r", "60s", "", "", ""]),
         (
             "persistentvolumeclaims",
             {"status": {"phase": "Bound", "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"}}},
@@ -254,9 +255,9 @@ def test_the_plain_text_of_a_secret_is_encoded() -> None:
         ("configmaps", {"data": {"a.b-c_D": "x"}, "binaryData": {"e": "eA=="}}, []),
         ("configmaps", {"data": {"a/b": "x"}}, [("FieldValueInvalid", "data[a/b]")]),
         ("configmaps", {"binaryData": {"..a": "x"}}, [("FieldValueInvalid", "binaryData[..a]")]),
-        ("configmaps", {"data": {"a": "x" * (2**20 + 1)}}, [("FieldValueTooLong", "")]),
+        ("configmaps", {"data": {"a": "x" * (2**20 + 1)}}, [("FieldValueTooLong", "[]")]),
         ("configmaps", {"binaryData": {"a": "A" * (2**20 + 4)}}, []),
-        ("configmaps", {"binaryData": {"a": "A" * (2**20 // 3 * 4 + 8)}}, [("FieldValueTooLong", "")]),
+        ("configmaps", {"binaryData": {"a": "A" * (2**20 // 3 * 4 + 8)}}, [("FieldValueTooLong", "[]")]),
         ("secrets", {"kind": "Secret", "data": {"a": "A" * (2**20 + 4)}}, []),
         ("secrets", {"kind": "Secret", "data": {"a": "A" * (2**20 // 3 * 4 + 8)}}, [("FieldValueTooLong", "data")]),
         ("leases.coordination.k8s.io", {"spec": {"leaseDurationSeconds": 1}}, []),
