@@ -22,6 +22,8 @@ from urllib.parse import urlencode
 import pykube
 import requests
 
+from watchbill_operator.transport import build_client
+
 THREADS = 16
 ATTEMPTS = 5  #: tries of one request while the API is unavailable
 FIRST_DELAY_SECONDS = 0.2
@@ -247,6 +249,6 @@ def connector(kubeconfig: Path | None) -> Connect:
             configuration = pykube.KubeConfig.from_service_account()
         else:
             configuration = pykube.KubeConfig.from_file(str(kubeconfig))
-        return pykube.HTTPClient(configuration, timeout=TIMEOUT_SECONDS)
+        return build_client(configuration, TIMEOUT_SECONDS)
 
     return connect
