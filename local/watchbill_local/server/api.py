@@ -129,6 +129,7 @@ class Api:
             case "PUT", "object" if write.resource.created_by_put and objects.store.get(write.ident) is None:
                 body = await read_body(call)
                 check_name(write, body)
+                body["metadata"].pop("resourceVersion", None)  # upstream creates it whatever version was meant
                 return _show(call, objects.create(write, body), 201)
             case "PUT", "object":
                 return _show(call, objects.update(write, await read_body(call), needs_version=True))
