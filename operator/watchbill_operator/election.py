@@ -194,7 +194,7 @@ class Election:
         """
         try:
             await self._write("PUT", holder=str(self._me))
-        except (ConflictError, GoneError) as error:
+        except ApiError as error:  # a Lease that is gone is answered with 500, for we name a version of it
             view = await self._load()
             if view.holder not in ("", str(self._me)) or view.epoch > int(self._annotations.get(EPOCH_ANNOTATION, 0)):
                 raise LeaseLostError(f"{view.holder or 'nobody any more'} holds the lease now") from error

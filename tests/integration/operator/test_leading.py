@@ -9,9 +9,13 @@ from collections.abc import Callable
 import pytest
 
 from support.api_server import ApiServer
-from support.operator_process import LEASE, LEASE_SECONDS, TASKS, OperatorProcess, task
+from support.local_system import agent
+from support.operator_process import AGENTS, LEASE, LEASE_SECONDS, TASKS, OperatorProcess, task
 from support.waiting import wait_for
+from watchbill_coordination.storage.epochs import acquire_epoch, load_own_holder
+from watchbill_coordination.storage.layout import Layout
 
+PODS = "/api/v1/namespaces/default/pods"
 Start = Callable[..., OperatorProcess]
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -85,6 +89,19 @@ def test_a_leader_that_lost_its_lease_leaves_that_of_its_successor_alone(server:
     renewed = server.get(LEASE)["spec"]["renewTime"]
     wait_for(lambda: server.get(LEASE)["spec"]["renewTime"] != renewed, "the second one renews it")
     assert two.is_alive
+
+
+def test_a_deposed_operator_makes_no_pod(server: ApiServer, operator: Start) -> None:
+    """Another one claimed the volume, and the first has nothing to record that would tell it so."""
+    one = operator().lead()
+    server.create(AGENTS, agent("blue"))
+    wait_for(lambda: server.exists(f"{PODS}/blue-0"), "the pod is made")
+    claim = acquire_epoch(Layout(one.root), load_own_holder("second"))
+    server.delete(f"{PODS}/blue-0", {"gracePeriodSeconds": 0})
+
+    assert one.wait() == 75
+    assert not server.exists(f"{PODS}/blue-0")
+    claim.release()
 
 
 def test_a_lease_that_somebody_deleted_is_made_anew(server: ApiServer, operator: Start) -> None:

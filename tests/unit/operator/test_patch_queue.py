@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any, cast
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchbill_operator.api import AGENTS, TASKS
+from watchbill_operator.api import AGENTS, TASKS, ApiError, ConflictError, RefusedError, Request, UnavailableError
 from watchbill_operator.patching import (
     CROWD,
     CROWDED_SECONDS,
     POOL_SPACING_SECONDS,
     SETTLE_SECONDS,
+    Patcher,
     PatchQueue,
     Rank,
     Target,
@@ -175,3 +180,29 @@ def test_every_offer_is_followed_by_a_patch_that_is_built_after_it(
         queue.done(taken, now)
 
     assert unsent == set()
+
+
+@pytest.mark.parametrize("kind", [UnavailableError, RefusedError, ConflictError])
+def test_a_patch_that_did_not_get_there_is_told(kind: type[ApiError]) -> None:
+    """Or the same status would be taken for sent, and never be sent again."""
+
+    class Refusing:
+        """An API that answers each request with that error."""
+
+        async def send(self, request: Request) -> None:
+            """Refuse."""
+            raise kind(0, request.path)
+
+    async def run() -> list[Target]:
+        settled, told = asyncio.Event(), asyncio.Event()
+        settled.set()
+        failed: list[Target] = []
+        patcher = Patcher(cast("Any", Refusing()), lambda _: {}, settled, epoch=1, on_fence=lambda said: None)
+        patcher.failed = lambda target: (failed.append(target), told.set())[0]
+        patcher.offer(target(), Rank.ENDED)
+        running = asyncio.create_task(patcher.run())
+        await asyncio.wait_for(told.wait(), 10)
+        running.cancel()
+        return failed
+
+    assert asyncio.run(run()) == [target()]
