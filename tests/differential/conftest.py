@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from support.api_server import ApiServer
-from support.differential import Endpoint, Obj, Run
+from support.differential import Endpoint, Run
+from support.differential_requests import Obj
 from support.real_control_plane import CHECKOUT, RealControlPlane
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.differential import Answer, Run, Scenario, Step, load_scenarios
+from support.differential import Answer, Run
 from support.differential_compare import Normaliser, find_differences, judge
 from support.differential_record import (
     Answers,
@@ -21,6 +21,7 @@ from support.differential_record import (
     load_recording,
     record_scenario,
 )
+from support.differential_requests import Scenario, Step, load_scenarios
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded"

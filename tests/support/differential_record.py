@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from support.differential import Obj, Scenario
+from support.differential_requests import Obj, Scenario
 
 #: Answers by the id of their request.
 Answers = dict[str, Obj]
