@@ -141,7 +141,8 @@ def test_an_api_server_that_goes_away_for_a_while_is_no_harm(server: ApiServer, 
     """Watches and the Lease go on when it is back, even if the Lease would have run out meanwhile."""
     one = operator().lead()
     server.stop(signal.SIGKILL)
-    wait_for(lambda: one.log.count("could not be renewed") > LEASE_SECONDS, "the Lease has run out")
+    unanswered = 'watchbill_api_calls_total{code="0",resource="leases",verb="update"}'
+    wait_for(lambda: one.metric(unanswered) > LEASE_SECONDS, "the Lease has run out")
     server.start()
     server.create(TASKS, task("a"))
 
