@@ -100,9 +100,12 @@ def check_role_binding(value: Obj, old: Obj | None) -> list[Cause]:
 
 
 def check_service(value: Obj, old: Obj | None) -> list[Cause]:
-    """Refuse a service with an address and no port."""
+    """Refuse a service with an address and no port, or with a port that is none."""
     spec = value["spec"]
-    return [required("spec.ports")] if not spec.get("ports") and spec.get("clusterIP") != "None" else []
+    why = "must be between 1 and 65535, inclusive"
+    ports = [(f"spec.ports[{index}].port", port.get("port") or 0) for index, port in enumerate(spec.get("ports") or [])]
+    causes = [] if ports or spec.get("clusterIP") == "None" else [required("spec.ports")]
+    return causes + [invalid_value(field, port, why) for field, port in ports if not 1 <= port <= 65535]
 
 
 def check_claim(value: Obj, old: Obj | None) -> list[Cause]:

@@ -17,7 +17,8 @@ from dataclasses import fields
 from typing import Any
 
 from watchbill_local.server import core_rules
-from watchbill_local.server.crds import check_crd, fill_crd
+from watchbill_local.server.crds import fill_crd
+from watchbill_local.server.definition_rules import check_crd
 from watchbill_local.server.jsonpath import parse_jsonpath
 from watchbill_local.server.pod_rules import check_pod, fill_pod
 from watchbill_local.server.resource import Check, Fill, Resource, Row
@@ -123,8 +124,8 @@ def _event_object(value: Obj, now: float) -> str:
 
 def _name_subjects(value: Obj, kind: str) -> str:
     subjects = [each for each in value.get("subjects") or [] if each.get("kind") == kind]
-    prefix = kind == "ServiceAccount"
-    return ", ".join(f"{each.get('namespace', '')}/{each['name']}" if prefix else each["name"] for each in subjects)
+    names = [(each.get("namespace", ""), each.get("name", "")) for each in subjects]
+    return ", ".join(f"{namespace}/{name}" if kind == "ServiceAccount" else name for namespace, name in names)
 
 
 _CELLS: dict[str, Cell] = {
@@ -141,7 +142,7 @@ _CELLS: dict[str, Cell] = {
     "pod restarts": _count_restarts,
     "pod status": lambda value, now: decide_pod_status(value),
     "ports": lambda value, now: ",".join(
-        f"{each['port']}/{each['protocol']}" for each in dig(value, "spec", "ports", default=[])
+        f"{each.get('port')}/{each.get('protocol')}" for each in dig(value, "spec", "ports", default=[])
     ),
     "selector": lambda value, now: ",".join(
         f"{k}={v}" for k, v in sorted(dig(value, "spec", "selector", default={}).items())

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from watchbill_local.server.crds import build_resources, check_crd, fill_crd, rank_version
+from watchbill_local.server.crds import build_resources, fill_crd, rank_version
+from watchbill_local.server.definition_rules import check_crd
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.values import copy_value
 

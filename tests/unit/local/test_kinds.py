@@ -208,7 +208,11 @@ def test_the_row_of_a_pod_counts_ready_containers_and_restarts() -> None:
         ("leases.coordination.k8s.io", {"spec": {"holderIdentity": "me"}}, ["x", "me", "60s"]),
         ("serviceaccounts", {}, ["x", "60s"]),
         ("roles.rbac.authorization.k8s.io", {}, ["x", CREATED]),
-        ("rolebindings.rbac.authorization.k8s.io", {"roleRef": {"kind": "Role", "name": "r"}}, ["x", "Role/r", "60s", "", "", ""]),
+        (
+            "rolebindings.rbac.authorization.k8s.io",
+            {"roleRef": {"kind": "Role", "name": "r"}},
+            ["x", "Role/r", "60s", "", "", ""],
+        ),
         (
             "persistentvolumeclaims",
             {"status": {"phase": "Bound", "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Gi"}}},
