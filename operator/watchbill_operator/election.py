@@ -19,7 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from watchbill_operator.api import LEASES, Api, ApiError, ConflictError, GoneError, Request, UnavailableError
+from watchbill_operator.api import (
+    LEASES,
+    Api,
+    ApiError,
+    ConflictError,
+    GoneError,
+    NotAllowedError,
+    Request,
+    UnavailableError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +146,9 @@ class Election:
         while True:
             try:
                 view = await self._load()
+            except NotAllowedError as error:
+                on_wait(f"the API does not know us or our rights: {error}")
+                continue
             except UnavailableError as error:
                 on_wait(f"the API does not answer: {error}")
                 continue

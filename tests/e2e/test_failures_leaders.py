@@ -86,14 +86,14 @@ def test_a_leader_that_comes_back_from_a_pause_changes_nothing(
         assert accepted <= {"tasks/status", "agents/status", "events"}
 
 
-def test_a_status_of_a_former_epoch_is_refused_by_the_server(own_system: LocalSystem) -> None:
+def test_a_status_of_a_former_epoch_is_refused_by_the_server(system: LocalSystem) -> None:
     """Whoever sends it: the words are those of the rule in the CRD."""
-    own_system.apply(task("one", command=shell("true")))
-    status = own_system.wait_for_phase("one")
+    system.apply(task("fenced", command=shell("true")))
+    status = system.wait_for_phase("fenced")
 
     refused = [
-        own_system.try_kubectl(
-            "patch", "task", "one", "--subresource=status", "--type=merge", "-p", json.dumps({"status": late})
+        system.try_kubectl(
+            "patch", "task", "fenced", "--subresource=status", "--type=merge", "-p", json.dumps({"status": late})
         )
         for late in (
             {"phase": "Running", "epoch": status["epoch"] - 1, "lastSeq": status["lastSeq"] + 9},
@@ -104,4 +104,4 @@ def test_a_status_of_a_former_epoch_is_refused_by_the_server(own_system: LocalSy
     assert [done.code for done in refused] == [1, 1]
     assert "epoch never goes down" in refused[0].err
     assert "lastSeq never goes down" in refused[1].err
-    assert own_system.status("one") == status
+    assert system.status("fenced") == status
