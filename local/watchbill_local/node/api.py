@@ -31,6 +31,8 @@ WATCH_LINE_BYTES = 2**22
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  #: pauses after the first, second, ... failure in a row of a watch
 UNREACHABLE = (aiohttp.ClientError, TimeoutError)  #: the server did not answer; the same request may be sent later
 
+PASSING = frozenset({401, 403, 408, 429})  #: refusals that end by themselves, as those from 500 on do
+
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +42,11 @@ class ApiError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may be taken later: a server that starts knows nobody's rights for seconds."""
+        return self.code in PASSING or self.code >= 500
 
 
 class ApiClient:

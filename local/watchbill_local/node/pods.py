@@ -105,10 +105,12 @@ class PodWorker:
         """Take the Pod object out of the API, if it is still this pod, and the pod's directory off the disk."""
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.item["metadata"]["uid"]}}
         while not self._gone:
-            with contextlib.suppress(*UNREACHABLE):
-                with contextlib.suppress(ApiError):  # it is gone, or another pod's name by now
-                    await self.shared.api.call("DELETE", self._path, options)
+            try:
+                await self.shared.api.call("DELETE", self._path, options)
                 break
+            except (ApiError, *UNREACHABLE) as error:
+                if isinstance(error, ApiError) and not error.is_passing:
+                    break  # it is gone, or another pod's name by now
             await asyncio.sleep(RETRY_SECONDS)
         await asyncio.to_thread(shutil.rmtree, self.home, ignore_errors=True)
 
@@ -178,7 +180,7 @@ class PodWorker:
                 await self._send()
             except (ApiError, *UNREACHABLE) as error:
                 log.warning("status of pod %s: %s", self.item["metadata"]["name"], error)
-                if isinstance(error, ApiError) and error.code < 500:
+                if isinstance(error, ApiError) and not error.is_passing:
                     continue  # 404 and 409: the Pod object is not this pod any more; the rest will not get better
                 closing = False
                 await asyncio.sleep(RETRY_SECONDS)
