@@ -50,6 +50,13 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return total / TICKS
 
 
+def busy_seconds() -> float:
+    """Processor time of the whole machine so far, the kernel's own included."""
+    fields = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
+    user, nice, system, _, _, irq, softirq, steal = map(int, fields[:8])
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
 def is_agent(pid: int) -> bool:
     """Whether it is an agent or the guard above one."""
     try:

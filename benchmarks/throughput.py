@@ -7,11 +7,13 @@ the system's: it sends prepared bodies over kept connections, and waits with one
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 
 from benchmarks.api_counts import describe_writes, load_server_writes, parse_operator_writes
 from benchmarks.bench_system import BenchSystem
+from benchmarks.cpu import busy_seconds
 from benchmarks.latency import Watcher
 from benchmarks.sender import Sender, encode
 from benchmarks.table import Figures
@@ -30,7 +32,7 @@ def measure_throughput(system: BenchSystem, count: int) -> Figures:
     names = [f"many-{number}" for number in range(count)]
     served, sent = load_server_writes(system.api), parse_operator_writes(system.metrics())
     with Watcher(system) as watcher:
-        cpu = system.cpu()
+        cpu, busy = system.cpu(), busy_seconds()
         began = time.monotonic()
         create_tasks(system, names)
         created = time.monotonic() - began
@@ -41,10 +43,12 @@ def measure_throughput(system: BenchSystem, count: int) -> Figures:
         took = time.monotonic() - began
         time.sleep(SETTLE_SECONDS)
         spent = {name: seconds - cpu[name] for name, seconds in system.cpu().items()}
+        others = (busy_seconds() - busy - sum(spent.values())) / (time.monotonic() - began)
     sent = parse_operator_writes(system.metrics()) - sent
     figures = {
         f"tasks on {SLOTS} slots, first create to last Succeeded": f"{count / took:.0f}/s",
         "of which the creates took": f"{created:.1f} s of {took:.1f} s for {count}",
+        "cores that others on this machine used meanwhile": f"{max(others, 0.0):.1f} of {os.cpu_count()}",
         "API writes of the operator a task": describe_writes(sent, count),
     }
     if served is not None and (now := load_server_writes(system.api)) is not None:
