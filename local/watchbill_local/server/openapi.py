@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,28 +55,60 @@ def build_openapi(resources: Iterable[Resource]) -> dict[str, bytes]:
 
 def prune_unknown(resource: Resource, value: Obj) -> list[str]:
     """Remove in place what a built-in kind does not have; return the paths in the order of the object."""
-    return _prune(value, _load_table()["schemas"][_name_of(resource)], "")
+    unknown: list[str] = []
+    _prune(value, _find_shape(_name_of(resource)), "", unknown)
+    return unknown
 
 
-def _prune(value: Any, schema: Obj, path: str) -> list[str]:
+@dataclass(slots=True)
+class _Shape:
+    """Which members a value of a schema can have; None below stands for a value of any form."""
+
+    members: dict[str, _Shape | None] | None = None
+    others: _Shape | None = None
+    is_map: bool = False
+    items: _Shape | None = None
+
+
+_SHAPES: dict[str, _Shape] = {}  #: by the name of their schema; made when first needed, and schemas refer to themselves
+
+
+def _find_shape(name: str) -> _Shape:
+    if name not in _SHAPES:
+        _SHAPES[name] = shape = _Shape()
+        schema = _load_table()["schemas"].get(name, {})
+        others = schema.get("additionalProperties")
+        shape.members = {key: _shape_of(below) for key, below in (schema.get("properties") or {}).items()} or None
+        shape.others, shape.is_map = _shape_of(others), isinstance(others, dict)
+        shape.items = _shape_of(schema.get("items"))
+    return _SHAPES[name]
+
+
+def _shape_of(schema: Any) -> _Shape | None:
+    """Return the shape of a schema that stands within another, None for plain values."""
+    if not isinstance(schema, dict):
+        return None
     reference = schema.get("$ref") or next((each.get("$ref") for each in schema.get("allOf") or ()), None)
     if reference:
-        schema = _load_table()["schemas"].get(reference.removeprefix(_REFERENCE), {})
-    if isinstance(value, list):
-        below = schema.get("items") or {}
-        return [each for index, item in enumerate(value) for each in _prune(item, below, f"{path}[{index}]")]
-    members, others = schema.get("properties"), schema.get("additionalProperties")
-    if not isinstance(value, dict) or not (members or isinstance(others, dict)):
-        return []  # a plain value, or one of any form
-    unknown = []
+        return _find_shape(reference.removeprefix(_REFERENCE))
+    others, items = _shape_of(schema.get("additionalProperties")), _shape_of(schema.get("items"))
+    members = {key: _shape_of(below) for key, below in (schema.get("properties") or {}).items()} or None
+    return _Shape(members, others, others is not None, items) if others or items or members else None
+
+
+def _prune(value: Any, shape: _Shape, path: str, unknown: list[str]) -> None:
+    if isinstance(value, list) and shape.items:
+        for index, item in enumerate(value):
+            _prune(item, shape.items, f"{path}[{index}]", unknown)
+    if not isinstance(value, dict) or not (shape.members or shape.is_map):
+        return
+    members = shape.members or {}
     for key in list(value):
-        below = (members or {}).get(key, others)
-        if isinstance(below, dict):
-            unknown += _prune(value[key], below, child_path(path, key))
-        else:
+        if key not in members and not shape.is_map:
             unknown.append(child_path(path, key))
             del value[key]
-    return unknown
+        elif (below := members.get(key, shape.others)) and isinstance(value[key], (dict, list)):
+            _prune(value[key], below, child_path(path, key), unknown)
 
 
 def _path_of(resource: Resource) -> str:

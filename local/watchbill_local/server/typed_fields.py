@@ -31,6 +31,8 @@ _LAYOUTS = {
     "time": ("2006-01-02T15:04:05Z07:00", rf"{_DAY}(\.\d+)?(Z|[+-]\d\d:\d\d)"),
     "microtime": ("2006-01-02T15:04:05.000000Z07:00", rf"{_DAY}\.\d{{6}}(Z|[+-]\d\d:\d\d)"),
 }
+#: Types of texts that are read as something else.
+_READ = {"bytes", "quantity", *_LAYOUTS}
 
 
 def decode_fields(named: Named, obj: Obj) -> None:
@@ -50,7 +52,7 @@ def _decode(named: Named, value: Any, shape: Any, path: str) -> None:
         path = path.removeprefix("metadata.") if isinstance(named, Resource) and named.crd else path
         words = f"{name_go_type(value)} into Go struct field {struct}.{path} of type {_name_shape(shape)}"
         raise Undecodable(named.kind, named.version, f"json: cannot unmarshal {words}")
-    if isinstance(shape, str) and (why := _find_misreading(shape, value)):
+    if isinstance(shape, str) and shape in _READ and (why := _find_misreading(shape, value)):
         raise Undecodable(named.kind, named.version, why)
     if isinstance(value, dict) and shape:
         _decode_members(named, value, shape, path)
