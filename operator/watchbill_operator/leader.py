@@ -258,14 +258,13 @@ class Leader:
         """Take in an object of a LIST, and offer it if its status is not what the log says."""
         await self._inbox.settled.wait()
         self.observe(observation)
-        status = observation.body.get("status") or {}
         if observation.kind == "Task":
             task = self._state.tasks.get(TaskUid(observation.uid))
-            if task is not None and self._statuses.differs(task_target(task), status):
+            if task is not None and self._statuses.differs(task_target(task), observation.body):
                 self._patcher.offer(task_target(task), rank_of(task))
         elif observation.kind == "Agent":
             target = Target(AGENTS, observation.name, observation.uid)
-            if self._statuses.differs(target, status):
+            if self._statuses.differs(target, observation.body):
                 self._patcher.offer(target, Rank.POOL)
 
     def _wait(self, reason: str) -> None:

@@ -26,6 +26,8 @@ from watchbill_operator.task_status import (
     is_same_status,
 )
 
+Mark = tuple[str, int]  #: version of the object, seq of the task's newest record
+
 
 class Statuses:
     """Builds what is sent."""
@@ -35,12 +37,13 @@ class Statuses:
         self._fleet = fleet
         self._refused = refused  #: shared context that cannot be had, by path
         self._sent: dict[Target, int] = {}  #: a hash of what people read in it
+        self._right: dict[Target, Mark] = {}  #: ended tasks whose status was compared and found right
 
     def build(self, target: Target) -> Mapping[str, Any] | None:
         """The merge patch's `status` for this object, or None where there is nothing (new) to say."""
         status = self._build_whole(target)
         if status is None:
-            self._sent.pop(target, None)
+            self.forget(target)
             return None
         digest = _digest(status)
         if self._sent.get(target) == digest:
@@ -53,17 +56,33 @@ class Statuses:
     def forget(self, target: Target) -> None:
         """It is not known what the object's status is now: send the next one whatever it says."""
         self._sent.pop(target, None)
+        self._right.pop(target, None)
 
-    def differs(self, target: Target, observed: Mapping[str, Any]) -> bool:
-        """Whether an observed status has to be mended."""
+    def differs(self, target: Target, body: Mapping[str, Any]) -> bool:
+        """Whether the status of an observed object has to be mended.
+
+        That of an ended task is compared once: it stays right while neither the object nor the task changes.
+        """
+        mark = self._mark(target, body)
+        if mark is not None and self._right.get(target) == mark:
+            return False
         status = self._build_whole(target)
         if status is None:
             return False
-        if is_same_status(observed, status):
-            self._sent[target] = _digest(status)
-            return False
-        self._sent.pop(target, None)
-        return True
+        if not is_same_status(body.get("status") or {}, status):
+            self.forget(target)
+            return True
+        self._sent[target] = _digest(status)
+        if mark is not None:
+            self._right[target] = mark
+        return False
+
+    def _mark(self, target: Target, body: Mapping[str, Any]) -> Mark | None:
+        """What an ended task's status is a function of; None where it is one of time or of other objects too."""
+        task = self._state.tasks.get(TaskUid(target.uid))
+        if task is None or not task.phase.is_terminal:
+            return None
+        return (str(body["metadata"].get("resourceVersion", "")), task.last_seq)
 
     def _build_whole(self, target: Target) -> Mapping[str, Any] | None:
         if target.resource is TASKS:
