@@ -9,9 +9,12 @@ import pytest
 
 from support.local_system import LocalSystem, shell, task
 from support.rivals import RivalOperator, end_own, start_rival
-from support.workload import check_done_once, create, load_state, wait_for_successes
+from support.waiting import wait_for
+from support.workload import COMMAND, check_done_once, create, load_state, wait_for_successes
 
 MORE = 20
+GATE = "go-on"  #: a file that running tasks wait for
+WORK = "agent-workspaces/*/work/*"
 REPLACED = 75
 
 Start = Callable[[str], RivalOperator]
@@ -40,9 +43,11 @@ def idle(_: LocalSystem) -> list[str]:
 def running(system: LocalSystem) -> list[str]:
     """Each agent has a task that ends while the leader is away."""
     names = [f"long{number}" for number in range(2)]
-    system.apply(*(task(name, command=shell("sleep 1; echo $$ >> ../done-here")) for name in names))
+    waiting = f"until [ -e ../{GATE} ]; do sleep 0.05; done; {COMMAND}"
+    system.apply(*(task(name, command=shell(waiting)) for name in names))
     for name in names:
         system.wait_for_phase(name, "Running")
+    wait_for(lambda: len(list(system.root.glob(WORK))) == len(names), "both have begun")
     return names
 
 
@@ -62,6 +67,8 @@ def test_a_leader_that_comes_back_from_a_pause_changes_nothing(
     first_epoch = first.wait_until_leading()
     names = moment(own_system)
     first.pause()
+    for folder in own_system.root.glob(WORK):
+        (folder / GATE).touch()
 
     second = rival("second")
     epoch = second.wait_until_leading()
