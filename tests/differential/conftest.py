@@ -34,6 +34,8 @@ def is_recording(request: pytest.FixtureRequest, real_control_plane: RealControl
     wanted = bool(request.config.getoption("--record", default=False))
     if wanted and real_control_plane is None:
         pytest.exit("--record needs --control-plane=real: only the real server's answers are recorded", returncode=4)
+    if wanted and hasattr(request.config, "workerinput"):
+        pytest.exit("--record writes files scenario by scenario: without -n", returncode=4)
     return wanted
 
 
