@@ -141,7 +141,7 @@ class Run:
             connection.close()
 
     def _await(self, step: Step, status: int, words: Mapping[str, str]) -> None:
-        wait_for(lambda: self.send(step, words).status == status, f"{status} for {step.send}", seconds=40)
+        wait_for(lambda: self.send(step, words).status == status, f"{status} for {step.send}", seconds=90)
 
     def _insist(self, step: Step, words: Mapping[str, str]) -> None:
         answer = self.send(step, words)
