@@ -30,7 +30,7 @@ format:  ## format and mend what can be mended
 	@$(development) && ruff format . && ruff check --fix .
 
 bench:  ## measure; prints the table of docs/benchmarks.md
-	@$(development) && exec python -m benchmarks
+	@$(development) && PYTHONPATH=tests exec python -m benchmarks
 
 clean:  ## remove the environment and caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
