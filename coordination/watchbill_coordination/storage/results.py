@@ -94,11 +94,9 @@ def write_inline_result(layout: Layout, task: TaskUid, text: str, *, sync: bool 
 
 def restore_inline_result(layout: Layout, task: TaskUid, text: str) -> bool:
     """Write an inline result again where it is not there as it was; whether that was so. Raises OSError."""
-    try:
-        if (layout.result(task) / OUTPUT).read_bytes() == text.encode():
+    with suppress(FileNotFoundError, NotADirectoryError), open(f"{layout.results}/{task}/{OUTPUT}", "rb", 0) as file:
+        if file.read(MAX_RESULT_BYTES) == text.encode():
             return False
-    except (FileNotFoundError, NotADirectoryError):
-        pass
     write_inline_result(layout, task, text, sync=True)
     return True
 
