@@ -3,46 +3,31 @@
 Owns which rule runs on which value: rules are gathered into a tree that holds only the parts of the schema below which
 there are any, programs are compiled once, and a transition rule (one that names `oldSelf`) runs only where the old
 value can be correlated: members by name, items of list maps by their keys, never items of other lists. Other rules
-are skipped on parts that an update leaves as they were (ratcheting). messageExpression is taken and not looked at.
+are skipped on parts that an update leaves as they were (ratcheting).
 
-Owns too the functions that Kubernetes adds to CEL, as far as rules of ordinary CRDs use them: strings, lists,
-quantities. Receiver style `x.f(y)` and call style `f(x, y)` are the same call. Pure.
+What a rule sees of a value is in cel_values.py, what becomes of its text in cel_source.py, the functions that
+Kubernetes adds to CEL are in cel_functions.py. Pure.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
-import sys
-import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from watchbill_local.server.cel_functions import FUNCTIONS, cel
+from watchbill_local.server.cel_source import Translator
+from watchbill_local.server.cel_values import view_value
 from watchbill_local.server.errors import ROOT, Cause
-from watchbill_local.server.quantities import is_quantity, parse_quantity
 from watchbill_local.server.schema_validate import MISSING, correlate_items
 from watchbill_local.server.values import Obj, child_path, format_json
-
-# The engine's package imports its own command line, and with it a terminal toolkit that takes longer to load than all
-# of this server (measured: 0.2 s of 0.56 s of CPU); an empty module in its place keeps it out.
-sys.modules.setdefault("cel.cli", types.ModuleType("cel.cli"))
-import cel  # noqa: E402 - after its command line is kept out
-from cel import stdlib  # noqa: E402 - likewise
 
 #: What the engine raises for a rule that cannot be evaluated on a value.
 _EVALUATION_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **dict(stdlib.STDLIB_FUNCTIONS),
-    "quantity": parse_quantity,
-    "isQuantity": is_quantity,
-    "isGreaterThan": lambda left, right: left > right,
-    "isLessThan": lambda left, right: left < right,
-    "compareTo": lambda left, right: int(left > right) - int(left < right),
-    "find": lambda text, pattern: next((match[0] for match in re.finditer(pattern, text)), ""),
-    "findAll": lambda text, pattern: [match[0] for match in re.finditer(pattern, text)],
-}
+#: The functions that are added to the engine's, by their names in rules.
+_ADDED = frozenset(name.removeprefix("_").replace("__", ".") for name in FUNCTIONS)
 
 
 @dataclass(frozen=True)
@@ -53,6 +38,7 @@ class Rule:
     source: str  #: the message, else the expression: what upstream names the rule by
     program: cel.Program
     is_transition: bool  #: names oldSelf: needs an old value
+    is_optional: bool  #: sees the old value as one that may be absent, and so needs none
     saying: cel.Program | None  #: makes the message
 
 
@@ -80,17 +66,25 @@ def compile_rules(schema: Any, *, is_root: bool = True) -> RuleTree | None:
     if not (rules or members or others or items):
         return None
     programs = [each for rule in rules for each in (rule.program, rule.saying) if each]
-    named = {name for program in programs for name in program.functions() if name in _FUNCTIONS}
-    return RuleTree(schema, rules, {name: _FUNCTIONS[name] for name in named}, members, others, items, is_root)
+    named = {name for program in programs for name in program.functions() if name in FUNCTIONS}
+    return RuleTree(schema, rules, {name: FUNCTIONS[name] for name in named}, members, others, items, is_root)
 
 
-def compile_rule(raw: Obj) -> Rule:
-    """Return one rule. Raises ValueError, with the parser's report, if it does not compile."""
-    if raw.get("optionalOldSelf"):
-        raise ValueError("optionalOldSelf is not supported by this server")
-    program, source = cel.compile(raw["rule"]), (raw.get("message") or raw["rule"]).strip()
-    saying = cel.compile(raw["messageExpression"]) if raw.get("messageExpression") else None
-    return Rule(raw, source, program, "oldSelf" in program.variables(), saying)
+def compile_rule(raw: Obj, schema: Obj | None = None, *, is_root: bool = False) -> Rule:
+    """Return one rule; members of self are checked against a `schema`. Raises ValueError if it does not compile."""
+    program, source = _compile(raw["rule"], schema, is_root), (raw.get("message") or raw["rule"]).strip()
+    saying = _compile(raw["messageExpression"], schema, is_root) if raw.get("messageExpression") else None
+    is_optional, is_transition = bool(raw.get("optionalOldSelf")), "oldSelf" in program.variables()
+    return Rule(raw, source, program, is_transition, is_optional, saying)
+
+
+def _compile(text: str, schema: Obj | None, is_root: bool) -> cel.Program:
+    try:
+        return cel.compile(Translator(text, _ADDED, schema, is_root).translate())
+    except ValueError:
+        if ".?" not in text and "[?" not in text:
+            cel.compile(text)  # the parser's report comes first, and is about the text as it was written
+        raise
 
 
 def run_rules(tree: RuleTree, value: Obj, old: Obj | None) -> list[Cause]:
@@ -104,7 +98,7 @@ def _run(tree: RuleTree, value: Any, old: Any, path: str, *, is_kept: bool = Fal
         return []
     is_kept = is_kept if old is MISSING else value == old
     has_old = old is not MISSING and old is not None
-    rules = [rule for rule in tree.rules if (has_old if rule.is_transition else not is_kept)]
+    rules = [rule for rule in tree.rules if (has_old or rule.is_optional if rule.is_transition else not is_kept)]
     causes = _run_here(tree, rules, value, old, path) if rules else []
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}
@@ -121,13 +115,18 @@ def _run(tree: RuleTree, value: Any, old: Any, path: str, *, is_kept: bool = Fal
 
 
 def _run_here(tree: RuleTree, rules: list[Rule], value: Any, old: Any, path: str) -> list[Cause]:
-    view = _view_root if tree.is_root else lambda each: each
+    has_old = old is not MISSING and old is not None
+    if tree.is_root:
+        value, old = _view_root(value), _view_root(old) if has_old else old
     context = cel.Context(functions=tree.functions)  # filling it costs ten times as much as running a rule
-    context.add_variable("self", view(value))
-    if any(rule.is_transition for rule in rules):
-        context.add_variable("oldSelf", view(old))
+    context.add_variable("self", view_value(value, tree.schema, old))
+    before = view_value(old, tree.schema) if has_old and any(rule.is_transition for rule in rules) else None
     causes = []
     for rule in rules:
+        if rule.is_optional:
+            context.add_variable("oldSelf", cel.OptionalValue.of(before) if has_old else cel.OptionalValue.none())
+        elif rule.is_transition:
+            context.add_variable("oldSelf", before)
         try:
             holds = rule.program.execute(context) is True
         except _EVALUATION_ERRORS as error:

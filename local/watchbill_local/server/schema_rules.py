@@ -7,18 +7,26 @@ looked for.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 from watchbill_local.server.cel import compile_rule
 from watchbill_local.server.errors import Cause, invalid_value, required, unsupported
 from watchbill_local.server.schema import PRESERVE, prune
-from watchbill_local.server.schema_validate import INT_OR_STRING, MISSING, compile_pattern, compile_validator
+from watchbill_local.server.schema_patterns import compile_pattern
+from watchbill_local.server.schema_validate import INT_OR_STRING, MISSING, compile_validator
 from watchbill_local.server.values import Obj, copy_value, dig
 
 LIST_TYPE, MAP_KEYS = "x-kubernetes-list-type", "x-kubernetes-list-map-keys"
 MAP_TYPE = "x-kubernetes-map-type"
 _RULES = "x-kubernetes-validations"
+#: How upstream prints a rule: all of its members, by the names that they have in Go.
+_RULE_AS_SHOWN = dict.fromkeys(("Rule", "Message", "MessageExpression"), "") | {
+    "Reason": None,
+    "FieldPath": "",
+    "OptionalOldSelf": None,
+}
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _LIST_TYPES = ("atomic", "set", "map")
 _REASONS = tuple(f"FieldValue{word}" for word in ("Duplicate", "Forbidden", "Invalid", "Required"))
@@ -142,10 +150,15 @@ def _check_rule(rule: Obj, path: str, schema: Obj) -> list[Cause]:
     if place is None:
         causes.append(invalid_value(f"{path}.fieldPath", rule["fieldPath"], "must be a valid path"))
     try:
-        compile_rule(rule)
+        compile_rule(rule, schema, is_root=f"openAPIV3Schema.{_RULES}" in path)
     except ValueError as error:
         report = str(error).partition("': ")[2] or str(error)
-        causes.append(invalid_value(f"{path}.rule", rule, f"compilation failed: {report}"))
+        printed = {name: rule.get(name[0].lower() + name[1:], other) for name, other in _RULE_AS_SHOWN.items()}
+        shown = json.dumps(printed, ensure_ascii=False, separators=(",", ":"))
+        for sign in "<>&":
+            shown = shown.replace(sign, f"\\u{ord(sign):04x}")
+        found = f"Invalid value: {shown}: compilation failed: {report}"
+        causes.append(Cause("FieldValueInvalid", f"{path}.rule", found))
     return causes
 
 

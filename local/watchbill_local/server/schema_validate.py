@@ -12,13 +12,13 @@ list maps by their keys; items of other lists only as part of the whole list.
 
 from __future__ import annotations
 
-import functools
 import operator
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from watchbill_local.server.errors import Cause, invalid_value, required, too_long, too_many, unsupported
+from watchbill_local.server.schema_patterns import compile_pattern
 from watchbill_local.server.times import parse_time
 from watchbill_local.server.values import Obj, child_path, format_json, load_table
 
@@ -50,19 +50,6 @@ _FORMATS: dict[str, Callable[[str], Any]] = {
 }
 _FORMATS["date-time"] = lambda text: "T" in text.upper() and parse_time(text) is not None
 _KNOWN_FORMATS = {*_FORMATS, *_INTEGER_BITS, "float", "double"}
-
-
-@functools.lru_cache(maxsize=1024)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return a pattern of Go's RE2 as one of Python: `$` is the end of the text alone, classes are ASCII.
-
-    Raises re.error for what Python cannot read.
-    """
-    translated, in_class = [], False
-    for sign in re.findall(r"\\.|.", pattern, re.DOTALL):
-        in_class = sign == "[" or (in_class and sign != "]")
-        translated.append(r"\Z" if sign == r"\z" or (sign == "$" and not in_class) else sign)
-    return re.compile("".join(translated), re.ASCII)
 
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -97,8 +84,8 @@ def correlate_items(old: Any, schema: Obj) -> Callable[[Any], Any]:
     """Return a function from an item of a list to its old value, MISSING where it cannot be correlated."""
     if not (isinstance(old, list) and schema.get("x-kubernetes-list-type") == "map"):
         return lambda item: MISSING
-    before = {_identify(item, schema): item for item in old}
-    return lambda item: before.get(_identify(item, schema), MISSING)
+    before = {identify_item(item, schema): item for item in old}
+    return lambda item: before.get(identify_item(item, schema), MISSING)
 
 
 def _compile_type(schema: Obj) -> Check:
@@ -170,10 +157,10 @@ def _compile_format(schema: Obj) -> Check | None:
 def _compile_enum(schema: Obj) -> Check | None:
     """Return the check of `enum`; 1 and 1.0 are equal, 1 and true are not."""
     allowed: list[Any] = schema.get("enum") or []
-    keys = {_identify(value) for value in allowed}
+    keys = {identify_item(value) for value in allowed}
 
     def check(value: Any, path: str) -> Cause | None:
-        is_allowed = value is not None and _identify(value) in keys
+        is_allowed = value is not None and identify_item(value) in keys
         return None if is_allowed else unsupported(path, value, allowed)
 
     return check if allowed else None
@@ -232,7 +219,7 @@ def _compile_combinations(schema: Obj) -> Callable[[Any, str], list[Cause]]:
     return check
 
 
-def _identify(value: Any, schema: Obj | None = None) -> str:
+def identify_item(value: Any, schema: Obj | None = None) -> str:
     """Return a text that is equal for equal values; of an item of a list map (`schema`) only its keys count."""
     keys = (schema or {}).get("x-kubernetes-list-map-keys")
     if keys:
@@ -246,6 +233,6 @@ def _find_equal_items(items: list[Any], schema: Obj, path: str) -> list[Cause]:
         return []
     places: dict[str, list[int]] = {}
     for index, item in enumerate(items):
-        places.setdefault(_identify(item, schema), []).append(index)
+        places.setdefault(identify_item(item, schema), []).append(index)
     twice = [(shown, indexes[1]) for shown, indexes in places.items() if len(indexes) > 1]
     return [Cause("FieldValueDuplicate", f"{path}[{index}]", f"Duplicate value: {shown}") for shown, index in twice]
