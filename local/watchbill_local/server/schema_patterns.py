@@ -17,12 +17,13 @@ _PART = re.compile(
     r"|(?:[*+?]|\{\d+,?\d*\})(?:[*+]|\?[*+?]?)?|.",
     re.DOTALL,
 )
-#: What RE2 does not have -> how it says so.
+#: What RE2 does not have -> how it says so: {0} is the part, {1} all from there.
 _REFUSED = (
-    (re.compile(r"\(\?(?:P=|<?[=!]|[>#(])"), "invalid or unsupported Perl syntax: `{}`"),
-    (re.compile(r"\\[1-9ZhHRKGkNuUoeX]"), "invalid escape sequence: `{}`"),
-    (re.compile(r"(?:[*+?]|\{.*\})(?:[*+]|\?[*+?])"), "invalid nested repetition operator: `{}`"),
-    (re.compile(r"\{.*(?:[2-9]\d{3}|1[1-9]\d\d|10[1-9]\d|100[1-9]|\d{5}).*"), "invalid repeat count: `{}`"),
+    (re.compile(r"\(\?<[=!]"), "invalid named capture: `{1}`"),
+    (re.compile(r"\(\?(?:P=|[=!>#(])"), "invalid or unsupported Perl syntax: `{0}`"),
+    (re.compile(r"\\[1-9ZhHRKGkNuUoeX]"), "invalid escape sequence: `{0}`"),
+    (re.compile(r"(?:[*+?]|\{.*\})(?:[*+]|\?[*+?])"), "invalid nested repetition operator: `{0}`"),
+    (re.compile(r"\{.*(?:[2-9]\d{3}|1[1-9]\d\d|10[1-9]\d|100[1-9]|\d{5}).*"), "invalid repeat count: `{0}`"),
 )
 _POSIX = {
     "alnum": "0-9A-Za-z",
@@ -47,18 +48,19 @@ _CATEGORY = re.compile(r"L[ulmto]?|M[nce]?|N[dlo]?|P[cdseifo]?|S[mcko]?|Z[slp]?|
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Return a pattern of RE2 as one of Python. Raises re.error, in RE2's words where it is one of its refusals."""
     translated, in_class = [], False
-    for part in _PART.findall(pattern):
+    for match in _PART.finditer(pattern):
+        part = match[0]
         if not in_class:
-            _refuse(part)
+            _refuse(part, pattern[match.start() :])
         translated.append(_translate(part, in_class=in_class))
         in_class = part == "[" or (in_class and part != "]")
     return re.compile("".join(translated), re.ASCII)
 
 
-def _refuse(part: str) -> None:
+def _refuse(part: str, rest: str) -> None:
     for form, words in _REFUSED:
         if form.fullmatch(part):
-            raise re.error(f"error parsing regexp: {words.format(part)}")
+            raise re.error(f"error parsing regexp: {words.format(part, rest)}")
 
 
 def _translate(part: str, *, in_class: bool) -> str:

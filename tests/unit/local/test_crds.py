@@ -137,7 +137,7 @@ def test_a_sound_definition_is_accepted_and_established() -> None:
             {**SPEC_SCHEMA, "x-kubernetes-validations": [{"rule": "self.size >"}]},
             f"{FIELD}.x-kubernetes-validations[0].rule",
             'Invalid value: {"Rule":"self.size \\u003e","Message":"","MessageExpression":"","Reason":null,"FieldPath":'
-            '"OptionalOldSelf":null}: compilation failed: ERROR: <input>:1:12: Syntax error: ',
+            '"","OptionalOldSelf":null}: compilation failed: ERROR: <input>:1:12: Syntax error: ',
         ),
         (
             VERSION + "additionalPrinterColumns/0/type",
