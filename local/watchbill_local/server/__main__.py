@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from watchbill_local.certificate import load_certificate, write_private
-from watchbill_local.server.api import Api
+from watchbill_local.server.api import Api, Server
 from watchbill_local.server.auth import load_token, write_kubeconfig
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.expiry import EVENT_TTL
@@ -104,7 +104,7 @@ async def run(settings: Settings) -> None:
             raise CannotServeError(f"{settings.path('serving.pem')} {why}") from error
         except OSError as error:
             raise CannotServeError(f"cannot use the data directory {settings.data}: {error.strerror}") from error
-        server = web.Server(Api(cluster, token).handle, handler_cancellation=True, access_log=None)
+        server = Server(Api(cluster, token).handle, handler_cancellation=True)
         runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

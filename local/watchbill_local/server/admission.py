@@ -45,6 +45,7 @@ class Write:
     dry_run: bool = False
     field_validation: str = "Warn"  #: what to do with unknown fields: Strict, Warn or Ignore
     warnings: list[str] = field(default_factory=list)  #: sent with the answer
+    duplicates: list[str] = field(default_factory=list)  #: members that occur more than once in the body
 
     @property
     def ident(self) -> Ident:
@@ -199,6 +200,8 @@ def _report_unknown(write: Write, unknown: list[str]) -> None:
     """Refuse, warn about or ignore pruned fields, as the client asked for."""
     kind, version = write.resource.kind, write.resource.version
     words = [f'unknown field "{path}"' for path in (sorted(unknown) if write.resource.crd else unknown)]
+    twice = [f'duplicate field "{path}"' for path in write.duplicates]
+    words = twice + words if write.resource.crd else words + twice
     if words and write.field_validation == "Strict":
         raise Undecodable(kind, version, f"strict decoding error: {', '.join(words)}")
     if write.field_validation == "Warn":

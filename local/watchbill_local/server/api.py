@@ -8,16 +8,19 @@ goes on.
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import functools
 import logging
 import time
 from collections.abc import Mapping
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod
 
 from watchbill_local.server import exchange
 from watchbill_local.server.admission import Write, check_name
-from watchbill_local.server.auth import FREE_PATHS, decide_refusal
+from watchbill_local.server.auth import HEALTH_PATHS, decide_refusal
 from watchbill_local.server.cluster import Cluster
 from watchbill_local.server.deletion import parse_delete_options
 from watchbill_local.server.discovery import OPENAPI_V2_EMPTY, OPENAPI_V2_TYPE
@@ -32,7 +35,7 @@ from watchbill_local.server.errors import (
 )
 from watchbill_local.server.exchange import Call, Target, answer, read_body
 from watchbill_local.server.openapi import ROOT as OPENAPI_V3
-from watchbill_local.server.options import check_included, check_list, check_options, check_version
+from watchbill_local.server.options import check_counts, check_included, check_list, check_options, check_version
 from watchbill_local.server.registry import PODS
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.reviews import serve_review
@@ -45,6 +48,8 @@ from watchbill_local.server.watch import Watch, is_true, parse_watch
 log = logging.getLogger(__name__)
 
 _NOTHING = functools.partial(web.Response, status=404, text="404 page not found\n")
+#: Of accesses nothing is logged.
+_NO_LOG = logging.Logger("accesses", logging.CRITICAL)
 _NO_SUCH_PATH = "the server could not find the requested resource"
 
 
@@ -73,11 +78,11 @@ class Api:
         refusal = decide_refusal(user, request.path, request.headers)
         if refusal is not None:
             raise refusal
-        if request.path in FREE_PATHS or user is None:
-            return web.Response(text="ok")
         target, accept = exchange.parse_target(request.path), request.headers.get("Accept", "")
-        if target is None:
+        if target is None or user is None:
             return self._discover(request.path.strip("/"))
+        if (target.group, target.plural, target.name, request.method) == ("", "bindings", None, "POST"):
+            target = dataclasses.replace(target, plural="pods", subresource="binding")
         resource = self._cluster.registry.find(target.group, target.version, target.plural)
         if resource is None:
             return self._miss(target)
@@ -93,6 +98,8 @@ class Api:
         return await (serve_review(call) if resource.is_review else self._serve(call))
 
     def _discover(self, path: str) -> web.Response:
+        if path in HEALTH_PATHS:
+            return web.Response(text="ok")
         if path == "openapi/v2":
             return web.Response(body=OPENAPI_V2_EMPTY, headers={"Content-Type": OPENAPI_V2_TYPE})
         is_openapi = path.startswith(OPENAPI_V3)
@@ -122,7 +129,7 @@ class Api:
                 page = self._cluster.lists.page(_select(call), request.query)
                 return answer(call.view.render_list(*page, time.time()), 200, write.warnings)
             case "GET", _:
-                check_version(request.query)
+                check_version(request.query, self._cluster.store.version)
                 return _show(call, objects.get(write))
             case "POST", "collection" if has_place:
                 return _show(call, objects.create(write, await read_body(call)), 201)
@@ -160,6 +167,7 @@ class Api:
 
     async def _delete_collection(self, call: Call) -> web.Response:
         resource, store = call.write.resource, self._cluster.store
+        check_counts(call.request.query)
         options = parse_delete_options(await read_body(call), call.request.query)
         entries = select(store, _select(call))
         for metadata in [entry.obj["metadata"] for entry in entries]:
@@ -175,6 +183,32 @@ class Api:
         self._cluster.watches.add(watch)
         await watch.run(response.write)
         await response.write_eof()
+        return response
+
+
+class Server(web.Server):
+    """Connections of the server; what is no HTTP that it knows is answered by a Status, too."""
+
+    def __call__(self) -> web.RequestHandler:
+        """Return what answers one connection."""
+        return _Connection(self, loop=asyncio.get_running_loop(), access_log=_NO_LOG)
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not be parsed: an unknown method by a 405, all else as ever."""
+        if not isinstance(exc, BadHttpMethod):
+            return super().handle_error(request, status, exc, message)
+        response = exchange.answer_error(method_not_allowed())
+        response.force_close()
         return response
 
 

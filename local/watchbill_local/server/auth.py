@@ -20,8 +20,10 @@ from watchbill_local.server.errors import ApiError
 from watchbill_local.server.tokens import User
 from watchbill_local.server.values import Obj
 
-#: Paths that tell a prober whether the server lives; they say nothing else and need no token.
-FREE_PATHS = frozenset({"/healthz", "/livez", "/readyz"})
+#: Paths that tell a prober whether the server lives, and nothing else.
+HEALTH_PATHS = frozenset({"healthz", "livez", "readyz"})
+#: Paths that need no token.
+FREE_PATHS = frozenset({"/version", *(f"/{path}" for path in HEALTH_PATHS)})
 
 #: Names of this server, as a Host header may give them, without port.
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -36,7 +38,8 @@ def decide_refusal(user: User | None, path: str, headers: Mapping[str, str]) -> 
         return ApiError(403, "Forbidden", f'forbidden: this server does not answer to the name "{host}"')
     if "Origin" in headers:
         return ApiError(403, "Forbidden", "forbidden: this server does not answer to web pages (Origin header)")
-    return None if user or path in FREE_PATHS else ApiError(401, "Unauthorized", "Unauthorized")
+    is_free = path in FREE_PATHS and not headers.get("Authorization")
+    return None if user or is_free else ApiError(401, "Unauthorized", "Unauthorized")
 
 
 def load_token(path: str) -> str:

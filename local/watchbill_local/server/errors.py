@@ -109,7 +109,8 @@ def failed(message: str) -> ApiError:
 def unpatchable(patched: Any, why: str) -> ApiError:
     """422: what a patch makes of the object is not one of its kind."""
     nothing = Named(group="", version="", plural="", kind="")
-    return invalid(nothing, "", [invalid_value("patch", format_json(patched), why)])
+    shown = patched if isinstance(patched, str) else format_json(patched)
+    return invalid(nothing, "", [invalid_value("patch", shown, why)])
 
 
 def bad_request(message: str) -> ApiError:

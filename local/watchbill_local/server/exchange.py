@@ -15,12 +15,12 @@ import orjson
 from aiohttp import web
 
 from watchbill_local.server.admission import Write
-from watchbill_local.server.errors import ApiError, bad_request, unsupported_media_type
+from watchbill_local.server.errors import ApiError, bad_request, unpatchable, unsupported_media_type
 from watchbill_local.server.patch import apply_json_patch, apply_merge_patch, apply_strategic_patch
 from watchbill_local.server.protobuf import PROTOBUF, NoEnvelopeError, UnknownTypeError, parse_protobuf
 from watchbill_local.server.resource import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Resource
 from watchbill_local.server.tokens import Tokens, User
-from watchbill_local.server.values import Obj, name_go_type
+from watchbill_local.server.values import Obj, find_duplicates, format_go, name_go_type
 from watchbill_local.server.views import View
 
 JSON = "application/json"
@@ -119,10 +119,32 @@ async def read_body(call: Call) -> Any:
         accepted = ", ".join([JSON] if resource.crd else [JSON, PROTOBUF])
         raise unsupported_media_type(f"{_UNKNOWN_FORMAT} {accepted}")
     try:
-        return orjson.loads(raw)
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         message = f"the object provided is unrecognized: couldn't get version/kind; json parse error: {error}"
         raise bad_request(message) from None
+    if request.method in ("POST", "PUT") and not isinstance(body, dict):
+        return _read_odd(resource, body, raw)
+    if call.write.field_validation != "Ignore":
+        call.write.duplicates = find_duplicates(raw, body)
+    return body
+
+
+def _read_odd(resource: Resource, body: Any, raw: bytes) -> Obj:
+    """Return what Go makes of null, an object without members; anything else that is no object is a 400."""
+    if body is None and not resource.crd:
+        return {}
+    struct = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
+    why = f"json: cannot unmarshal {name_go_type(body)} into Go value of type {struct}"
+    why = (
+        "Object 'Kind' is missing in 'null'" if body is None else f"couldn't get version/kind; json parse error: {why}"
+    )
+    raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): {why} ({_show(raw)})")
+
+
+def _show(raw: bytes) -> str:
+    """Return as much of an unreadable body as a refusal shows."""
+    return raw.hex() if len(raw) <= _SHOWN_BYTES else f"{raw[:_SHOWN_BYTES].hex()} ..."
 
 
 def _parse_protobuf(resource: Resource, raw: bytes) -> Obj:
@@ -130,9 +152,8 @@ def _parse_protobuf(resource: Resource, raw: bytes) -> Obj:
     try:
         return parse_protobuf(raw)
     except NoEnvelopeError as error:
-        shown = raw.hex() if len(raw) <= _SHOWN_BYTES else f"{raw[:_SHOWN_BYTES].hex()} ..."
         start = f"the object provided is unrecognized (must be of type {resource.kind})"
-        raise bad_request(f"{start}: {error} ({shown})") from None
+        raise bad_request(f"{start}: {error} ({_show(raw)})") from None
     except UnknownTypeError as error:
         raise bad_request(f"the body cannot be handled as a {resource.kind}: {error}") from None
     except ValueError as error:
@@ -154,9 +175,20 @@ async def patch_object(call: Call, present: Callable[[], Obj]) -> Obj:
         words = f"json: cannot unmarshal {name_go_type(body)} into Go value of type map[string]interface {{}}"
         raise bad_request(f"{start}{words}")
     patched = _PATCHES[kind](present(), body)
+    _report_duplicates(call.write, format_go(body) if kind == STRATEGIC_PATCH else patched, kind)
     if not isinstance(patched, dict):
         raise bad_request("error decoding patch: the result is not an object")
     return patched
+
+
+def _report_duplicates(write: Write, shown: Any, kind: str) -> None:
+    """Refuse, or warn of, members that occur more than once in a patch; its result has none of them."""
+    start = "json patch " if kind == JSON_PATCH else ""
+    words = [f'{start}duplicate field "{path}"' for path in write.duplicates]
+    if words and write.field_validation == "Strict":
+        raise unpatchable(shown, f"strict decoding error: {', '.join(words)}")
+    write.warnings.extend(words)
+    write.duplicates = []
 
 
 def answer(body: bytes, status: int = 200, warnings: Iterable[str] = ()) -> web.Response:

@@ -19,6 +19,8 @@ from typing import Any
 from watchbill_local.server import core_rules
 from watchbill_local.server.crds import fill_crd
 from watchbill_local.server.definition_rules import check_crd
+from watchbill_local.server.errors import Cause
+from watchbill_local.server.field_rules import check_fields
 from watchbill_local.server.jsonpath import parse_jsonpath
 from watchbill_local.server.pod_rules import check_pod, fill_pod
 from watchbill_local.server.resource import Check, Fill, Resource, Row
@@ -167,7 +169,6 @@ _CHECKS: dict[str, Check] = {
     "data": core_rules.check_data,
     "definition": check_crd,
     "event": core_rules.check_event,
-    "lease": core_rules.check_lease,
     "pod": check_pod,
     "role": core_rules.check_role,
     "role binding": core_rules.check_role_binding,
@@ -182,7 +183,7 @@ def _build_kind(entry: Obj) -> Resource:
         "columns": tuple(_build_column(column) for column in columns),
         "row": _build_row(columns),
         "fill": functools.partial(_fill, entry.get("defaults") or {}, _FILLS.get(entry.get("fill", ""))),
-        "check": _CHECKS.get(entry.get("check", "")),
+        "check": functools.partial(_check, entry["kind"], _CHECKS.get(entry.get("check", ""))),
     }
     return Resource(**{"group": "", "version": "v1", **named, **made})
 
@@ -208,6 +209,10 @@ def _build_cell(source: str) -> Cell:
         return _CELLS[source]
     path = parse_jsonpath(source)
     return lambda value, now: ",".join([str(each) for each in path(value) if each is not None])
+
+
+def _check(kind: str, special: Check | None, value: Obj, old: Obj | None) -> list[Cause]:
+    return check_fields(kind, value) + (special(value, old) if special else [])
 
 
 def _fill(defaults: Obj, special: Fill | None, value: Obj, old: Obj | None, now: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from watchbill_local.server.errors import Cause, invalid_value, too_long
+from watchbill_local.server.errors import Cause, invalid_value, required, too_long
 from watchbill_local.server.names import check_label_value, check_name, check_qualified_name
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.values import Obj
@@ -20,6 +20,7 @@ _UNQUALIFIED = "name is neither a standard finalizer name nor is it fully qualif
 def check_metadata(resource: Resource, metadata: Obj) -> list[Cause]:
     """Return what is wrong with the metadata of any object, whose members are of the right types by now."""
     name, labels, annotations = metadata.get("name"), metadata.get("labels") or {}, metadata.get("annotations") or {}
+    missing = [] if name else [required("metadata.name", "name or generateName is required")]
     checked = [("name", name, check_name(name, resource.name_rule))] if name else []
     checked += [("labels", key, check_qualified_name(key)) for key in labels]
     checked += [("labels", value, check_label_value(value)) for value in labels.values()]
@@ -28,8 +29,12 @@ def check_metadata(resource: Resource, metadata: Obj) -> list[Cause]:
     checked += [("finalizers", each, check_qualified_name(each)) for each in metadata.get("finalizers") or []]
     if not resource.group:  # the core group alone
         named = [(f"finalizers[{index}]", each) for index, each in enumerate(metadata.get("finalizers") or [])]
-        checked += [(field, each, [_UNQUALIFIED]) for field, each in named if is_plain_finalizer(each)]
-    causes = [invalid_value(f"metadata.{field}", text, why) for field, text, found in checked for why in found]
+        checked += [
+            (field, each, [_UNQUALIFIED]) for field, each in named if "/" not in each and is_plain_finalizer(each)
+        ]
+    causes = missing + [
+        invalid_value(f"metadata.{field}", text, why) for field, text, found in checked for why in found
+    ]
     if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > MAX_ANNOTATION_BYTES:
         causes.append(too_long("metadata.annotations", MAX_ANNOTATION_BYTES))
     return causes + _check_owners(metadata.get("ownerReferences") or [])

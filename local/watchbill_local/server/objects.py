@@ -21,7 +21,8 @@ from watchbill_local.server import admission
 from watchbill_local.server.admission import Write
 from watchbill_local.server.crds import CRD_FINALIZER
 from watchbill_local.server.deletion import DeleteOptions, decide_finalizers, decide_grace, set_or_drop
-from watchbill_local.server.errors import already_exists, forbidden, invalid, not_found, required
+from watchbill_local.server.errors import already_exists, forbidden, not_found
+from watchbill_local.server.pod_rules import decide_pod_refusal, warn_of_pod
 from watchbill_local.server.registry import DEFINITIONS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Registry
 from watchbill_local.server.store import Entry, Ident, Store
 from watchbill_local.server.times import format_time, now_iso
@@ -58,7 +59,7 @@ class Objects:
         now = now_iso()
         admission.prepare_create(write, obj, uid=str(uuid.uuid4()), now=now)
         admission.admit(write, obj, None, now)
-        self._check_account(write, obj)
+        self._check_pod(write, obj)
         if present := self.store.get(write.ident):
             raise already_exists(resource, write.name, is_going="deletionTimestamp" in present.obj["metadata"])
         return Entry(obj, self.store.version) if write.dry_run else self.store.put(write.ident, obj)
@@ -68,9 +69,11 @@ class Objects:
 
         `needs_version`: a PUT must say which state it replaces, where the kind asks for it.
         """
-        entry, resource = self.get(write), write.resource
+        resource, wanted = write.resource, admission.check_type(write.resource, new)
+        if needs_version:
+            admission.check_name(write, wanted)
+        entry = self.get(write)
         old = show_object(resource, entry)
-        wanted = admission.check_type(resource, new)
         admission.check_update(write, old, wanted, needs_version=needs_version)
         wanted = admission.combine(write, old, wanted)
         admission.admit(write, wanted, old, now_iso())
@@ -167,21 +170,24 @@ class Objects:
             refusal.details = {**(refusal.details or {}), "causes": [{**cause, "field": "metadata.namespace"}]}
             raise refusal
 
-    def _check_account(self, write: Write, obj: Obj) -> None:
-        """Refuse a pod of a service account that is not there."""
+    def _check_pod(self, write: Write, obj: Obj) -> None:
+        """Refuse a pod of a service account that is not there, or of a priority of its own; warn of an odd name."""
+        if write.resource.key != PODS:
+            return
+        if why := decide_pod_refusal(obj["spec"]):
+            raise forbidden(write.resource, write.name, why)
+        write.warnings.extend(warn_of_pod(write.name))
         account = dig(obj, "spec", "serviceAccountName", default="default")
         key = Ident(SERVICE_ACCOUNTS, write.namespace, account)
-        if write.resource.key == PODS and account != "default" and self.store.get(key) is None:
+        if account != "default" and self.store.get(key) is None:
             why = f'error looking up service account {write.namespace}/{account}: serviceaccount "{account}" not found'
             raise forbidden(write.resource, write.name, why)
 
     def _choose_name(self, write: Write, metadata: Obj) -> str:
-        """Return the name of a new object, a free one made from `generateName` where none is given."""
+        """Return the name of a new object, a free one made from `generateName` where none is given; else nothing."""
         base = metadata.get("generateName") or ""
-        if not metadata.get("name") and not (base and isinstance(base, str)):
-            raise invalid(write.resource, "", [required("metadata.name", "name or generateName is required")])
-        while not metadata.get("name"):
+        while not metadata.get("name") and base and isinstance(base, str):
             suffix = "".join(random.choices(_SUFFIX_LETTERS, k=_SUFFIX_LENGTH))  # noqa: S311 - a name, not a secret
             if not self.store.get(Ident(write.resource.key, write.namespace, base[:_LONGEST_BASE] + suffix)):
                 metadata["name"] = base[:_LONGEST_BASE] + suffix
-        return str(metadata["name"])
+        return str(metadata.get("name") or "")

@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 from watchbill_local.server.errors import bad_request, failed, unprocessable
-from watchbill_local.server.values import Obj, copy_value, format_json, load_table, name_go_type
+from watchbill_local.server.values import Obj, copy_value, format_go, format_json, load_table, name_go_type
 
 _MERGE_KEYS: dict[str, str] = load_table("merge_keys.json")
 _UNREADABLE = "error decoding patch: json: cannot unmarshal"
+_DIRECTIVES = ("delete", "merge", "replace")
 _ORDER, _DELETE_FROM = "$setElementOrder", "$deleteFromPrimitiveList"
 
 
@@ -47,6 +48,8 @@ def apply_json_patch(target: Any, operations: Any) -> Any:
 
 def apply_strategic_patch(target: Any, patch: Obj) -> Obj:
     """Return `target` with a strategic merge patch applied."""
+    if isinstance(target, dict) and patch.get("$patch") not in (None, *_DIRECTIVES):
+        raise failed(f"unknown patch type: {patch['$patch']} in map: {format_go(patch)}")
     merged = dict(target) if isinstance(target, dict) and patch.get("$patch") != "replace" else {}
     for key, value in patch.items():
         sign, _, field = key.partition("/")
@@ -84,9 +87,10 @@ def _apply_operation(document: Any, operation: Obj) -> Any:
 def _parse_pointer(text: Any) -> list[str]:
     if text == "":
         return []
-    if not isinstance(text, str) or not text.startswith("/"):
+    if not isinstance(text, str) or "/" not in text:
         raise unprocessable()
-    return [part.replace("~1", "/").replace("~0", "~") for part in text[1:].split("/")]
+    # what stands before the first slash is not looked at, as upstream
+    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
 
 
 def _find(document: Any, pointer: list[str]) -> Any:
@@ -147,8 +151,7 @@ def _merge_list(target: Any, patch: list[Any], field: str) -> list[Any]:
     news: list[Any] = []
     for item in patch:
         if item.get(key) is None:
-            shown = " ".join(f"{name}:{value}" for name, value in sorted(item.items()))
-            raise failed(f"map: map[{shown}] does not contain declared merge key: {key}")
+            raise failed(f"map: {format_go(item)} does not contain declared merge key: {key}")
         index = known.get(_identify(item, key))
         if item.get("$patch") == "delete":
             items = [each for each in items if each.get(key) != item[key]]

@@ -6,18 +6,18 @@ change. Fill functions change the object that they are given, which is the calle
 
 from __future__ import annotations
 
-from watchbill_local.server.errors import Cause, invalid_value, required, unsupported
-from watchbill_local.server.names import check_label, check_subdomain
+from watchbill_local.server.errors import Cause, invalid_value, required
+from watchbill_local.server.names import check_label
 from watchbill_local.server.quantities import parse_quantity
-from watchbill_local.server.values import Obj
+from watchbill_local.server.values import Obj, format_go
 
 _EVICTION_KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _EVICTED = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
 _CONTAINER_LISTS = ("initContainers", "containers")
 _MUTABLE = ("activeDeadlineSeconds", "tolerations", "schedulingGates")
-_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
-_RESTART_POLICIES = ("Always", "OnFailure", "Never")
+#: The classes of priority that every cluster has; there are no others here.
+_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _IMMUTABLE = (
     "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
     "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
@@ -35,8 +35,11 @@ def fill_pod(value: Obj, old: Obj | None, now: str) -> None:
         container.setdefault("imagePullPolicy", "Always" if is_latest else "IfNotPresent")
         if limits := (container["resources"] or {}).get("limits"):
             container["resources"]["requests"] = {**limits, **(container["resources"].get("requests") or {})}
+        for port in (container.get("ports") or []) if spec.get("hostNetwork") else ():
+            port.setdefault("hostPort", port.get("containerPort"))
     for volume in [volume for volume in spec.get("volumes") or [] if volume.keys() == {"name"}]:
         volume["emptyDir"] = {}
+    spec["priority"] = _PRIORITIES.get(spec.get("priorityClassName"), spec["priority"])
     if spec["terminationGracePeriodSeconds"] < 0:
         spec["terminationGracePeriodSeconds"] = 1
     known = {toleration.get("key") for toleration in spec.get("tolerations") or []}
@@ -44,6 +47,24 @@ def fill_pod(value: Obj, old: Obj | None, now: str) -> None:
         spec.setdefault("tolerations", []).append({"key": key, **_EVICTED})
     if old is None:
         value["status"] = {"phase": "Pending", "qosClass": decide_qos_class(spec)}
+
+
+def decide_pod_refusal(spec: Obj) -> str | None:
+    """Return why a new pod is forbidden, None where it is not: its priority is that of its class."""
+    name, priority = spec.get("priorityClassName"), spec["priority"]
+    if name and name not in _PRIORITIES:
+        return f"no PriorityClass with name {name} was found"
+    if not name and priority:
+        why = "must not be provided in pod spec; priority admission controller computed 0"
+        return f"the integer value of priority ({priority}) {why} from the given PriorityClass name"
+    return None
+
+
+def warn_of_pod(name: str) -> list[str]:
+    """Return what a client is told of a new pod: that its name is no name of a host."""
+    why = "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended"
+    problems = check_label(name)
+    return [f"metadata.name: {why}: {format_go(problems)}"] if problems else []
 
 
 def decide_qos_class(spec: Obj) -> str:
@@ -58,11 +79,7 @@ def decide_qos_class(spec: Obj) -> str:
 
 def _check_container(path: str, container: Obj, volumes: list[str]) -> list[Cause]:
     """Return what is wrong with one container."""
-    name, policy = container.get("name") or "", container.get("imagePullPolicy", "Always")
-    causes = [] if name else [required(f"{path}.name")]
-    causes += [invalid_value(f"{path}.name", name, problem) for problem in check_label(name)] if name else []
-    causes += [] if container.get("image") else [required(f"{path}.image")]
-    causes += [] if policy in _PULL_POLICIES else [unsupported(f"{path}.imagePullPolicy", policy, _PULL_POLICIES)]
+    causes = []
     taken: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or []):
         field, place = f"{path}.volumeMounts[{index}]", mount.get("mountPath") or ""
@@ -72,13 +89,9 @@ def _check_container(path: str, container: Obj, volumes: list[str]) -> list[Caus
         causes += [invalid_value(f"{field}.mountPath", place, "must be unique")] if place in taken else []
         taken.add(place)
     for index, port in enumerate(container.get("ports") or []):
-        number = port.get("containerPort") or 0
-        if not 1 <= number <= 65535:
-            field, why = f"{path}.ports[{index}].containerPort", "must be between 1 and 65535, inclusive"
-            causes.append(invalid_value(field, number, why) if number else required(field))
+        causes += [] if port.get("containerPort") else [required(f"{path}.ports[{index}].containerPort")]
     for index, variable in enumerate(container.get("env") or []):
         field = f"{path}.env[{index}]"
-        causes += [] if variable.get("name") else [required(f"{field}.name")]
         if variable.get("value") and variable.get("valueFrom"):
             why = "may not be specified when `value` is not empty"
             causes.append(invalid_value(f"{field}.valueFrom", "", why))
@@ -125,13 +138,7 @@ def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
     spec = value.get("spec") or {}
     causes = [] if spec.get("containers") else [required("spec.containers")]
     volumes = [volume.get("name") for volume in spec.get("volumes") or []]
-    causes += [required(f"spec.volumes[{index}].name") for index, name in enumerate(volumes) if not name]
     causes += _check_time_limit(spec, (old or {}).get("spec"))
-    node = spec.get("nodeName") or ""
-    causes += [invalid_value("spec.nodeName", node, why) for why in check_subdomain(node)] if node else []
-    for index in [index for index, name in enumerate(volumes) if name and name in volumes[:index]]:
-        cause = Cause("FieldValueDuplicate", f"spec.volumes[{index}].name", f'Duplicate value: "{volumes[index]}"')
-        causes.append(cause)
     seen: set[str] = set()
     for path, container in _list_containers(spec):
         name = container.get("name") or ""
@@ -139,9 +146,6 @@ def check_pod(value: Obj, old: Obj | None) -> list[Cause]:
         if name and name in seen:
             causes.append(Cause("FieldValueDuplicate", f"{path}.name", f'Duplicate value: "{name}"'))
         seen.add(name)
-    policy = spec.get("restartPolicy")
-    if policy not in _RESTART_POLICIES:
-        causes.append(unsupported("spec.restartPolicy", policy, _RESTART_POLICIES))
     before = (old or {}).get("spec") or spec
     for field in _CONTAINER_LISTS:
         if len(before.get(field) or []) != len(spec.get(field) or []):

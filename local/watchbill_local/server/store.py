@@ -83,9 +83,13 @@ class Store:
         """Return the present state of an object."""
         return self._objects[ident.key].get((ident.namespace, ident.name))
 
-    def entries(self, key: Key, namespace: str | None = None) -> list[tuple[Ident, Entry]]:
-        """Return the objects of a kind (of one namespace) sorted by namespace and name."""
-        found = [item for item in self._objects[key].items() if namespace is None or item[0][0] == namespace]
+    def entries(self, key: Key, namespace: str | None = None, version: int | None = None) -> list[tuple[Ident, Entry]]:
+        """Return the objects of a kind (of one namespace) sorted by namespace and name.
+
+        With a `version`, which is not below the floor, they are returned as they were then.
+        """
+        objects = self._objects[key] if version in (None, self.version) else self._rewind(key, version or 0)
+        found = [item for item in objects.items() if namespace is None or item[0][0] == namespace]
         found.sort(key=lambda item: item[0])
         return [(Ident(key, *place), entry) for place, entry in found]
 
@@ -147,6 +151,16 @@ class Store:
     def close(self) -> None:
         """Close the journal."""
         self._journal.close()
+
+    def _rewind(self, key: Key, version: int) -> dict[tuple[str, str], Entry]:
+        """Return the objects of a kind at an earlier version: those of now, with all later changes undone."""
+        objects = dict(self._objects[key])
+        for change in reversed(list(self.changes_since(key, version))):
+            place = (change.ident.namespace, change.ident.name)
+            objects.pop(place, None)
+            if change.previous is not None:
+                objects[place] = change.previous
+        return objects
 
     def _apply(self, ident: Ident, entry: Entry, *, is_deleted: bool) -> Change:
         """Bring objects, index and history up to `entry`."""

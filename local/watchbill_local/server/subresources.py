@@ -14,10 +14,10 @@ import orjson
 from aiohttp import web
 
 from watchbill_local.server.cluster import Cluster
-from watchbill_local.server.errors import ApiError, Undecodable, bad_request, conflict, failed, unpatchable
+from watchbill_local.server.errors import ApiError, Undecodable, bad_request, conflict, failed, not_found, unpatchable
 from watchbill_local.server.exchange import Call, answer, answer_success, patch_object, read_body
 from watchbill_local.server.jsonpath import split_simple_path
-from watchbill_local.server.registry import NODES
+from watchbill_local.server.registry import NODES, PODS
 from watchbill_local.server.resource import Scale
 from watchbill_local.server.reviews import serve_token
 from watchbill_local.server.store import Ident
@@ -77,13 +77,18 @@ def build_scale(paths: Scale, obj: Obj) -> Obj:
 
 async def serve_binding(cluster: Cluster, call: Call) -> web.StreamResponse:
     """Assign a pod to a node, once."""
-    node = dig(await read_body(call), "target", "name")
+    body = await read_body(call)
+    call.write.name = call.write.name or dig(body, "metadata", "name", default="")
+    node, kind = dig(body, "target", "name"), dig(body, "target", "kind", default="")
+    if kind not in ("", "Node"):
+        raise failed(f'target.kind: Unsupported value: "{kind}": supported values: "Node", "<empty>"')
     if not node:
         raise failed("target.name: Required value")
     pod = copy_value(cluster.objects.get(call.write).obj)
     present = dig(pod, "spec", "nodeName")
     if present or pod["metadata"].get("deletionTimestamp"):
-        why = f'already assigned to node "{present}"' if present else "being deleted, cannot be assigned to a host"
+        is_going = pod["metadata"].get("deletionTimestamp")
+        why = "being deleted, cannot be assigned to a host" if is_going else f'already assigned to node "{present}"'
         named = dataclasses.replace(call.write.resource, plural="pods/binding")
         raise conflict(named, call.write.name, f"pod {call.write.name} is {why}")
     pod["spec"]["nodeName"] = node
@@ -138,7 +143,7 @@ def find_node(cluster: Cluster, pod: Obj) -> str:
     name = pod["spec"]["nodeName"]
     node = cluster.store.get(Ident(NODES, "", name))
     if node is None:
-        raise bad_request(f'nodes "{name}" not found')
+        raise not_found(cluster.registry.builtin(PODS), name)  # so upstream, though it is the node
     addresses = dig(node.obj, "status", "addresses", default=[])
     host = next((each["address"] for each in addresses if each["type"] == "InternalIP"), None)
     port = dig(node.obj, "status", "daemonEndpoints", "kubeletEndpoint", "Port")

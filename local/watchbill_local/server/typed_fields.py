@@ -6,7 +6,7 @@ kept as it is. The fields are the table kind_types.json: a shape is the name of 
 empty one: of anything), members by name (`*`: all members of a map), or `@name` for a shared shape.
 
 Invariant: an object that passed `decode_fields` can be read by any rule of its kind without a check of types. Null
-is absence, as in Go: such members are removed.
+is absence, as in Go: such members are removed; quantities are written in their one form.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from typing import Any
 
 from watchbill_local.server.errors import Named, Undecodable
-from watchbill_local.server.quantities import is_quantity
+from watchbill_local.server.quantities import format_quantity, is_quantity
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.times import parse_time
 from watchbill_local.server.values import Obj, load_table, name_go_type
@@ -80,6 +80,8 @@ def _decode_members(named: Named, value: Obj, shape: Obj, path: str) -> None:
         if value[key] is not None:
             inner = path if "*" in shape else f"{path}.{key}" if path else key  # Go does not name the key of a map
             _decode(named, value[key], member, inner)
+            if member == "quantity":
+                value[key] = format_quantity(str(value[key]))
         elif member in ("string", "bytes") and "*" in shape:
             value[key] = ""  # Go reads null in a map of strings as an empty one
         else:

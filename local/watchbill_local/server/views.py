@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from watchbill_local.server.errors import bad_request, gone
+from watchbill_local.server.options import is_exact, parse_count
 from watchbill_local.server.resource import Resource
 from watchbill_local.server.selectors import FieldPredicate, LabelPredicate, parse_field_selector, parse_label_selector
 from watchbill_local.server.store import Entry, Ident, Store
@@ -145,9 +146,12 @@ def parse_selection(resource: Resource, namespace: str | None, query: Mapping[st
     return Selection(resource, namespace, labels, fields)
 
 
-def select(store: Store, selection: Selection) -> list[Entry]:
-    """Return the selected objects sorted by namespace and name."""
-    found = store.entries(selection.resource.key, selection.namespace)
+def select(store: Store, selection: Selection, version: int | None = None) -> list[Entry]:
+    """Return the selected objects sorted by namespace and name, as they are or were at `version`. Raises a 410."""
+    key = selection.resource.key
+    if version is not None and version < store.floor(key):
+        raise gone("The resourceVersion for the provided list is too old.")
+    found = store.entries(key, selection.namespace, version)
     return [entry for ident, entry in found if selection.is_selected(ident, entry)]
 
 
@@ -168,7 +172,8 @@ class Lists:
         start = parse_count({"continue": position}, "continue")
         if not number:
             number = f"{next(self._numbers):x}"
-            version, entries = self._store.version, select(self._store, selection)
+            version = int(query["resourceVersion"]) if is_exact(query) else self._store.version
+            entries = select(self._store, selection, version)
         elif number in self._open:
             version, entries = self._open[number]
         else:
@@ -183,11 +188,3 @@ class Lists:
         if len(self._open) > OPEN_LISTS:
             del self._open[next(iter(self._open))]
         return entries[start:end], metadata
-
-
-def parse_count(query: Mapping[str, str], key: str) -> int:
-    """Return a whole number of a query, 0 where there is none or a negative one. Raises a 400."""
-    text = query.get(key) or "0"
-    if re.fullmatch(r"-?\d+", text, re.ASCII) is None:
-        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-    return max(0, int(text))

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import orjson
 
 from watchbill_local.server.errors import ApiError, gone
-from watchbill_local.server.options import check_watch
+from watchbill_local.server.options import check_counts, check_watch, parse_count
 from watchbill_local.server.store import Change, ChangeType, Entry, Store
 from watchbill_local.server.values import Obj
-from watchbill_local.server.views import Selection, View, parse_count, render_raw, select
+from watchbill_local.server.views import Selection, View, render_raw, select
 
 #: Changes that one watch may lag behind before it is cut off.
 LONGEST_QUEUE = 20_000
@@ -50,6 +50,7 @@ class Watch:
 
     def __init__(self, store: Store, selection: Selection, view: View, options: WatchOptions) -> None:
         self._store = store
+        self.resource = selection.resource
         self._selection = selection
         self._view = view
         self._options = options
@@ -77,7 +78,8 @@ class Watch:
 
     def feed(self, change: Change) -> None:
         """Queue a change if it concerns the selection; cut the watch off when its client does not read."""
-        type_ = None if self._is_cut else self._translate(change)
+        is_told = self._is_cut or change.entry.version <= (self._options.since or 0)  # a watch may begin at one to come
+        type_ = None if is_told else self._translate(change)
         if type_ is None:
             return
         if type_ == "DELETED" and change.type != "DELETED":
@@ -101,7 +103,7 @@ class Watch:
             self._queue = [("ADDED", entry, {}) for entry in select(self._store, self._selection)]
             return None
         floor = self._store.floor(key)
-        if not floor <= since <= self._store.version:
+        if since < floor:
             return gone(f"too old resource version: {since} ({floor})")
         for change in self._store.changes_since(key, since):
             self.feed(change)
@@ -160,7 +162,8 @@ class Watch:
 
     def _bookmark(self, marks: Obj | None = None) -> bytes:
         """Return the line that says: everything up to now was sent, or is sent before this line."""
-        metadata = {"resourceVersion": str(self._store.version), **(marks or {})}
+        version = max(self._store.version, self._options.since or 0)
+        metadata = {"resourceVersion": str(version), **(marks or {})}
         return _format_line("BOOKMARK", orjson.dumps(self._view.build_bookmark(metadata)))
 
 
@@ -168,6 +171,7 @@ def parse_watch(query: Mapping[str, str], present: int) -> WatchOptions:
     """Return what a query says about a watch; `present` is the store's version. Raises 400, 422 or 500."""
     initial, text = query.get("sendInitialEvents"), query.get("resourceVersion") or ""
     check_watch(query)
+    check_counts(query)
     wants_state = is_true(initial) if initial is not None else text in ("", "0")
     since = None if wants_state else int(text or 0) or present
     bookmarks = is_true(query.get("allowWatchBookmarks"))

@@ -25,10 +25,17 @@ def test_who_has_not_the_token_is_refused(server: ApiServer, authorization: str)
     assert (reply.obj["kind"], reply.obj["reason"]) == ("Status", "Unauthorized")
 
 
-@pytest.mark.parametrize("path", ["/api", "/apis", "/version", "/openapi/v2", "/nowhere", "/"])
-def test_nothing_but_health_is_told_without_the_token(server: ApiServer, path: str) -> None:
-    """Not even which version runs here."""
+@pytest.mark.parametrize("path", ["/api", "/apis", "/openapi/v2", "/nowhere", "/"])
+def test_nothing_but_health_and_version_is_told_without_the_token(server: ApiServer, path: str) -> None:
+    """Not even which kinds there are."""
     assert server.call("GET", path, headers={"Authorization": ""}).status == 401
+
+
+def test_the_version_is_free_but_not_for_a_wrong_token(server: ApiServer) -> None:
+    """As a real server has it: clients ask for it before anything else."""
+    answers = [server.call("GET", "/version", headers={"Authorization": each}).status for each in ("", "Bearer odd")]
+
+    assert answers == [200, 401]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz"])

@@ -276,4 +276,4 @@ def test_logs_of_a_dead_node_say_so(server: ApiServer, kubectl: Kubectl, namespa
     """One sentence instead of a hanging command."""
     kubectl("apply", "-f", "-", stdin=pod("one", {"nodeName": "no-such-node"}))
 
-    assert 'nodes "no-such-node" not found' in kubectl.run("logs", "one").stderr
+    assert 'pods "no-such-node" not found' in kubectl.run("logs", "one").stderr

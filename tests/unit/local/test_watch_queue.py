@@ -25,7 +25,7 @@ def test_a_watch_that_lags_too_far_ends_without_a_bookmark() -> None:
         async def send(lines: bytes) -> None:
             sent.append(lines)
 
-        change = Change("ADDED", Ident(CONFIG_MAPS, "default", "a"), Entry({"metadata": {"name": "a"}}, 7), None)
+        change = Change("ADDED", Ident(CONFIG_MAPS, "default", "a"), Entry({"metadata": {"name": "a"}}, 70), None)
         for _ in range(watch.LONGEST_QUEUE + 2):
             slow.feed(change)
         await slow.run(send)
