@@ -7,11 +7,13 @@ definition_rules.py.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
+from collections.abc import Collection
 from typing import Any
 
-from watchbill_local.server.errors import Cause, invalid_value
+from watchbill_local.server.errors import Cause, forbidden, invalid_value
 from watchbill_local.server.jsonpath import parse_jsonpath, split_simple_path
 from watchbill_local.server.resource import Resource, Row, Scale
 from watchbill_local.server.schema import Schema
@@ -31,11 +33,27 @@ _ACCEPTED = {
     "NamesAccepted": {"reason": "NoConflicts", "message": "no conflicts found"},
     "Established": {"reason": "InitialNamesAccepted", "message": "the initial names have been accepted"},
 }
+#: The names that may be in use, in the order in which upstream looks at them.
+_NAMES = ("plural", "singular", "shortNames", "kind", "listKind")
+_NOT_ACCEPTED = {"reason": "NotAccepted", "message": "not all names are accepted"}
+_TERMINATING = {"reason": "InstanceDeletionInProgress", "message": "CustomResource deletion is in progress"}
 
 
 def build_resources(definition: Obj) -> list[Resource]:
-    """Return the resources that a sound definition serves, in the order of its versions."""
-    return [_build_resource(definition, version) for version in definition["spec"]["versions"] if version.get("served")]
+    """Return the resources that a sound definition serves, in the order of its versions; none if it may not."""
+    if not is_established(definition):
+        return []
+    served = [each for each in definition["spec"]["versions"] if each.get("served")]
+    resources = [_build_resource(definition, version) for version in served]
+    if not definition["metadata"].get("deletionTimestamp"):
+        return resources
+    return [dataclasses.replace(each, check=functools.partial(_refuse_new, each)) for each in resources]
+
+
+def is_established(definition: Obj) -> bool:
+    """Whether a definition may serve its kind: all of its names were free."""
+    conditions = dig(definition, "status", "conditions", default=[])
+    return not any(each["type"] == "Established" and each["status"] == "False" for each in conditions)
 
 
 def rank_version(version: str) -> tuple[Any, ...]:
@@ -47,8 +65,18 @@ def rank_version(version: str) -> tuple[Any, ...]:
     return (stage, -int(match[1]), -int(match[3] or 0))
 
 
-def fill_crd(value: Obj, old: Obj | None, now: str) -> None:
-    """Fill in singular and list kind and, as the naming controller would, the status of an accepted definition."""
+def list_names(names: Obj) -> set[tuple[str, bool]]:
+    """Return all names of a definition; True beside those of kinds, which are apart from those of resources."""
+    resources = [names.get("plural"), names.get("singular"), *(names.get("shortNames") or [])]
+    kinds = [names.get("kind"), names.get("listKind")]
+    return {(name, False) for name in resources if name} | {(name, True) for name in kinds if name}
+
+
+def fill_crd(value: Obj, old: Obj | None, now: str, taken: Collection[tuple[str, bool]] = ()) -> None:
+    """Fill in singular and list kind and, as the naming controller would, the status.
+
+    `taken`: the names that other definitions of the group have; one that wants any of them is not served.
+    """
     spec = value.setdefault("spec", {})
     names = spec.setdefault("names", {})
     kind = names.get("kind") or ""
@@ -57,13 +85,36 @@ def fill_crd(value: Obj, old: Obj | None, now: str) -> None:
         names.setdefault("listKind", f"{kind}List")
     spec.setdefault("conversion", {"strategy": "None"})
     status = copy_value((old or {}).get("status") or {})
-    status["acceptedNames"] = copy_value(names)
+    conflicts = {key: name for key in _NAMES for name in _as_list(names.get(key)) if (name, "ind" in key) in taken}
+    accepted = {key: name for key, name in names.items() if key not in conflicts}
+    status["acceptedNames"] = copy_value({"plural": "", "kind": "", **accepted})
     stored = [version.get("name") for version in spec.get("versions") or [] if version.get("storage")]
     status["storedVersions"] = list(dict.fromkeys([*(status.get("storedVersions") or []), *stored]))
     conditions = {each["type"]: each for each in status.get("conditions") or []}
-    for condition, why in _ACCEPTED.items():
-        conditions.setdefault(condition, {"type": condition, "status": "True", "lastTransitionTime": now, **why})
+    for condition, why in (_refuse_names(conflicts) if conflicts else _ACCEPTED).items():
+        found = {"type": condition, "status": "False" if conflicts else "True", "lastTransitionTime": now, **why}
+        is_same = conditions.get(condition, {}).get("status") == found["status"]
+        conditions[condition] = conditions[condition] if is_same else found
     value["status"] = {**status, "conditions": list(conditions.values())}
+
+
+def _as_list(names: Any) -> list[str]:
+    return names if isinstance(names, list) else [names]
+
+
+def _refuse_names(conflicts: dict[str, str]) -> dict[str, Obj]:
+    """Return the conditions of a definition whose names are in use; upstream tells the last of them."""
+    key, name = list(conflicts.items())[-1]
+    conflict = {"reason": f"{key[0].upper()}{key[1:]}Conflict", "message": f'"{name}" is already in use'}
+    return {"NamesAccepted": conflict, "Established": _NOT_ACCEPTED}
+
+
+def add_termination(definition: Obj, now: str) -> Obj:
+    """Return a definition that says of itself that its objects are being deleted."""
+    status = definition.get("status") or {}
+    others = [each for each in status.get("conditions") or [] if each["type"] != "Terminating"]
+    condition = {"type": "Terminating", "status": "True", "lastTransitionTime": now, **_TERMINATING}
+    return {**definition, "status": {**status, "conditions": [*others, condition]}}
 
 
 def build_columns(printed: list[Obj]) -> list[Obj]:
@@ -127,6 +178,14 @@ def _build_resource(definition: Obj, version: Obj) -> Resource:
         check=functools.partial(_check_scale, scale) if scale else None,
         warning=warning if version.get("deprecated") else None,
     )
+
+
+def _refuse_new(resource: Resource, value: Obj, old: Obj | None) -> list[Cause]:
+    """Refuse a new object of a kind whose objects are being deleted; of a change nothing is said. Raises a 403."""
+    if old is None:
+        why = "create not allowed while custom resource definition is terminating"
+        raise forbidden(resource, value["metadata"].get("name", ""), why)
+    return resource.check(value, old) if resource.check else []
 
 
 def _build_schema(version: Obj) -> Schema:

@@ -22,13 +22,14 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from watchbill_local.server.admission import Write
-from watchbill_local.server.crds import CRD_FINALIZER
+from watchbill_local.server.crds import CRD_FINALIZER, add_termination
 from watchbill_local.server.deletion import FOREGROUND, ORPHAN, DeleteOptions, set_or_drop
 from watchbill_local.server.errors import ApiError
 from watchbill_local.server.objects import Objects
 from watchbill_local.server.registry import CONFIG_MAPS, DEFINITIONS, NAMESPACES, SERVICE_ACCOUNTS
 from watchbill_local.server.store import Change, Entry, Ident, Key
-from watchbill_local.server.values import Obj, copy_value
+from watchbill_local.server.times import now_iso
+from watchbill_local.server.values import Obj, copy_value, dig
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Collector:
         elif ident.key == NAMESPACES:
             self._empty_namespace(ident, entry)
         elif ident.key == DEFINITIONS:
-            self._empty_definition(ident)
+            self._empty_definition(ident, entry)
 
     def _check_owners(self, ident: Ident, metadata: Obj) -> None:
         """Delete an object none of whose owners stays; else take the references to those that do not off it."""
@@ -173,8 +174,11 @@ class Collector:
         if not self._store.contents(ident.name) and not entry.obj["metadata"].get("finalizers"):
             self._store.put(ident, copy_value(entry.obj), is_deleted=True)
 
-    def _empty_definition(self, ident: Ident) -> None:
+    def _empty_definition(self, ident: Ident, entry: Entry) -> None:
         """Delete the objects of a custom kind; let its definition, named `plural.group`, go with the last one."""
+        conditions = dig(entry.obj, "status", "conditions", default=[])
+        if not any(each["type"] == "Terminating" for each in conditions):
+            self._store.put(ident, add_termination(copy_value(entry.obj), now_iso()))
         plural, _, group = ident.name.partition(".")
         for inside, _ in self._store.entries((group, plural)):
             self._delete(inside)

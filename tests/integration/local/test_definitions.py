@@ -106,3 +106,17 @@ def test_a_watch_sees_objects_that_a_deleted_definition_takes_along(server: ApiS
         seen = [event["type"] for event in itertools.islice(events, 1)]
 
     assert seen == ["DELETED"]
+
+
+def test_a_watch_ends_with_its_kind(server: ApiServer) -> None:
+    """Its client would wait for ever; the objects are seen to go before."""
+    path = "/apis/ends.example.com/v1/namespaces/default/goners"
+    server.create(DEFINITIONS, widget_definition("goners", "ends.example.com"))
+    server.create(path, {**widget("one"), "apiVersion": "ends.example.com/v1", "kind": "Goner"})
+
+    with server.watch(path) as events:
+        first = next(events)
+        server.delete(f"{DEFINITIONS}/goners.ends.example.com")
+        rest = [event["type"] for event in events]
+
+    assert (first["type"], rest) == ("ADDED", ["DELETED"])
