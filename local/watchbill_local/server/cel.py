@@ -119,14 +119,14 @@ def _run_here(tree: RuleTree, rules: list[Rule], value: Any, old: Any, path: str
     if tree.is_root:
         value, old = _view_root(value), _view_root(old) if has_old else old
     context = cel.Context(functions=tree.functions)  # filling it costs ten times as much as running a rule
-    context.add_variable("self", view_value(value, tree.schema, old))
-    before = view_value(old, tree.schema) if has_old and any(rule.is_transition for rule in rules) else None
-    causes = []
+    shown = view_value(value, tree.schema, old)
+    context.add_variable("self", shown)
+    before = shown if value == old else view_value(old, tree.schema) if has_old else None
+    optional, causes, given = cel.OptionalValue, [], None
     for rule in rules:
-        if rule.is_optional:
-            context.add_variable("oldSelf", cel.OptionalValue.of(before) if has_old else cel.OptionalValue.none())
-        elif rule.is_transition:
-            context.add_variable("oldSelf", before)
+        if rule.is_transition and rule.is_optional is not given:  # setting one costs as much as running a rule
+            given, absent_or = rule.is_optional, optional.of(before) if has_old else optional.none()
+            context.add_variable("oldSelf", absent_or if given else before)
         try:
             holds = rule.program.execute(context) is True
         except _EVALUATION_ERRORS as error:

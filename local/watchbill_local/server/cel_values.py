@@ -78,10 +78,11 @@ def _view_object(value: Obj, schema: Obj, old: Obj) -> Obj:
 
 def _view_list(value: list[Any], schema: Obj, old: list[Any]) -> list[Any]:
     items = schema.get("items") or {}
-    if schema.get("x-kubernetes-list-type") in ("set", "map"):
+    if value == old:
+        return [view_value(item, items, item) for item in value]
+    if schema.get("x-kubernetes-list-type") in ("set", "map") and len(value) == len(old):
         places = {identify_item(item, schema): place for place, item in enumerate(old)}
-        own = [identify_item(item, schema) for item in value]
-        if len(own) == len(old) and places.keys() == set(own):
+        if places.keys() == {identify_item(item, schema) for item in value}:
             value = sorted(value, key=lambda item: places[identify_item(item, schema)])
     old_of = correlate_items(old, schema)
     by_place = dict(enumerate(old)) if schema.get("x-kubernetes-list-type") != "map" else {}
