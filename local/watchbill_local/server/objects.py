@@ -130,7 +130,7 @@ class Objects:
             return entry
         if first or write.resource.key == PODS:
             metadata["deletionTimestamp"] = format_time(time.time() + grace)
-        if first and write.resource.has_generation:
+        if first and write.resource.has_generation and write.resource.key != DEFINITIONS:
             metadata["generation"] = metadata.get("generation", 1) + 1
         if first and write.resource.key == DEFINITIONS:
             metadata["finalizers"] = [*metadata.get("finalizers", ()), CRD_FINALIZER]
