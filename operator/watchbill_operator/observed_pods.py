@@ -27,7 +27,7 @@ class PodView:
     name: str
     uid: str
     agent: str = ""  #: of its label
-    owner_uid: str = ""  #: of its controlling Agent; empty: has none
+    owner_uid: str = ""  #: of its controller, an Agent unless somebody else made it; empty: has none
     template: str = ""  #: hash of the template that it was made from
     image: str = ""  #: that it asks for
     phase: str = "Pending"  #: Pending | Running | Succeeded | Failed | Unknown
@@ -43,6 +43,11 @@ class PodView:
     def replica(self) -> ReplicaName:
         """The replica that it is, if it is one."""
         return ReplicaName(self.name)
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether it was made for an Agent that was deleted with `--cascade=orphan`: nobody owns it any more."""
+        return bool(self.template) and not self.owner_uid
 
     @property
     def has_ended(self) -> bool:
@@ -79,7 +84,7 @@ def _map(value: Any) -> Mapping[str, Any]:
 
 def _find_owner(metadata: Mapping[str, Any]) -> str:
     for owner in metadata.get("ownerReferences") or ():
-        if owner.get("controller") and owner.get("kind") == "Agent":
+        if owner.get("controller"):
             return str(owner.get("uid", ""))
     return ""
 

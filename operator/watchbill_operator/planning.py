@@ -48,7 +48,7 @@ def plan_pods(agent: Mapping[str, Any], around: Surroundings, now: float) -> Pla
 
 
 def plan_removal(name: AgentName, uid: str, around: Surroundings, now: float) -> Plan:
-    """What is to be done for an Agent that is gone: its pods go as their replicas have drained."""
+    """What is to be done for an Agent that is gone: its pods go as their replicas have drained, orphaned ones too."""
     return merge_plans(_plan_unwanted(_Pool(name, uid, 0, "", around, now)))
 
 
@@ -85,6 +85,8 @@ def _plan_wanted(pool: _Pool) -> Iterator[Plan]:
         pod, replica = pool.pod(ordinal), pool.replica(ordinal)
         if pod is None:
             yield _plan_absent(pool, ordinal)
+        elif pod.is_orphan:
+            yield Plan() if pod.is_deleting else _plan_surplus(pool, pod, replica)
         elif not pool.owns(pod):
             yield Plan(findings=(build_name_taken(pod.name),))
         elif pod.is_deleting:
@@ -156,7 +158,8 @@ def _plan_unwanted(pool: _Pool) -> Iterator[Plan]:
     """Ordinals beyond the wanted ones: pods that are still there, replicas that the log still counts on."""
     for pod in pool.around.pods.values():
         ordinal = pods.parse_ordinal(pool.name, pod.name)
-        if ordinal is not None and ordinal >= pool.wanted and pool.owns(pod) and not pod.is_deleting:
+        is_ours = pool.owns(pod) or pod.is_orphan
+        if ordinal is not None and ordinal >= pool.wanted and is_ours and not pod.is_deleting:
             yield _plan_surplus(pool, pod, pool.replica(ordinal))
     for name, replica in pool.around.state.replicas.items():
         ordinal = pods.parse_ordinal(pool.name, name)

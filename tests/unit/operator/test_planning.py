@@ -308,6 +308,28 @@ def test_a_removed_agents_pods_go_as_they_have_drained() -> None:
     assert answer.next_due is not None
 
 
+def test_an_orphaned_pod_of_a_removed_agent_goes() -> None:
+    """The collector may have taken its owner off before the Agent's end was seen."""
+    ledger = start_pool("blue-0")
+    ledger.do(RemoveAgent(agent=BLUE, uid="uid-of-blue"))
+
+    deletes = plan_removal(
+        BLUE, "uid-of-blue", surroundings(ledger, [a_pod(an_agent(), 0, ownerReferences=[])]), ledger.now
+    ).deletes
+
+    assert [delete.name for delete in deletes] == ["blue-0"]
+
+
+def test_an_orphaned_pod_makes_room_for_the_next_agent_of_the_name() -> None:
+    """It is no stranger's pod: it carries the label of the template that it was made from."""
+    agent = an_agent(uid="uid-of-another-blue")
+
+    answer = plan(agent, Ledger(), a_pod(agent, 0, ownerReferences=[]))
+
+    assert [delete.name for delete in answer.deletes] == ["blue-0"]
+    assert answer.findings == ()
+
+
 def test_a_pod_past_its_drain_deadline_gets_a_short_grace() -> None:
     """Its tasks are queued elsewhere by then."""
     ledger = start_pool("blue-0")
