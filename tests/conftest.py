@@ -49,6 +49,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(plane.folder, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _controllers(request: pytest.FixtureRequest) -> None:
+    """Skip what is marked `controllers` on a real control plane that has none."""
+    if request.node.get_closest_marker("controllers"):
+        plane: RealControlPlane | None = request.getfixturevalue("real_control_plane")
+        if plane and "kube-controller-manager" not in plane.names:
+            pytest.skip(f"{plane.programs} has no kube-controller-manager: `make control-plane` builds one")
+
+
 @pytest.fixture(scope="session")
 def real_control_plane(request: pytest.FixtureRequest) -> RealControlPlane | None:
     """The run's real control plane; None: the tests run on the small one. Skips where its programs are not there."""

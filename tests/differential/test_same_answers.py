@@ -7,6 +7,7 @@ in known.yaml. To record anew: pytest tests/differential --control-plane=real --
 from __future__ import annotations
 
 import itertools
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from support.differential_record import (
     record_scenario,
 )
 from support.differential_requests import Scenario, Step, load_scenarios
+from support.real_control_plane import CHECKOUT
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "recorded"
@@ -110,6 +112,14 @@ def test_every_known_difference_is_about_a_request_and_has_its_reason() -> None:
     assert [key for key, _ in places if key not in requests] == []
     assert len(places) == len(set(places))
     assert [each for each in KNOWN if len(each["reason"].split()) < 5] == []
+
+
+def test_the_recording_is_of_the_version_that_is_built() -> None:
+    """Raising go.mod means recording anew: pytest tests/differential --control-plane=real --record."""
+    argv = [CHECKOUT / "scripts" / "control-plane", "version"]
+    built = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert {load_recording(RECORDED, theme)["kubernetes"] for theme in THEMES} == {f"v{built}"}
 
 
 def find_version(run: Run) -> str:

@@ -11,6 +11,8 @@ import pytest
 from support.local_system import LocalSystem, agent, args, shell, task
 from support.waiting import wait_for
 
+pytestmark = pytest.mark.controllers  # who collects what was owned, and empties namespaces
+
 Name = Callable[[str], str]
 POLICIES = ["background", "foreground", "orphan"]
 
