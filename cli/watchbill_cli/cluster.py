@@ -58,14 +58,18 @@ class Cluster:
         except (requests.RequestException, pykube.exceptions.HTTPError):
             return False
 
-    def has_crds(self) -> bool:
-        """Whether both resources are served."""
+    def namespace_uid(self) -> str:
+        """What tells this namespace from every other one, of this server or another.
+
+        Raises Refused where the server does not answer or there is no such namespace.
+        """
         try:
-            answer = self._api.get(url="", base="/apis", version=API_VERSION)
-        except requests.RequestException:
-            return False
-        served = {item["name"] for item in answer.json().get("resources", ())} if answer.ok else set()
-        return {"agents", "tasks"} <= served
+            found = pykube.Namespace.objects(self._api).get_or_none(name=self.namespace)
+        except (pykube.exceptions.HTTPError, requests.RequestException) as error:
+            raise Refused(f"cannot read the namespace {self.namespace}: {error}") from error
+        if found is None:
+            raise Refused(f"there is no namespace {self.namespace}: `kubectl create namespace {self.namespace}`")
+        return str(found.metadata["uid"])
 
     def agents(self) -> list[Mapping[str, Any]]:
         """All Agents, by name."""

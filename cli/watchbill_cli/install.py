@@ -6,7 +6,6 @@ ServiceAccount, so that it runs with the Role of `manifests/base` and nothing mo
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,30 +17,26 @@ from watchbill_cli.home import Home, Refused, data_file
 from watchbill_cli.kubectl import run_kubectl
 
 ACCOUNT = "watchbill-operator"
-TOKEN_DURATION = "720h"  # noqa: S105  # how long the operator may run; a server may grant less
-CRDS = ("crd/agents.watchbill.dev", "crd/tasks.watchbill.dev")
+TOKEN_DURATION = "720h"  # noqa: S105  # each start renews it; a server may grant less
+CRDS = tuple(f"customresourcedefinition.apiextensions.k8s.io/{kind}.watchbill.dev" for kind in ("agents", "tasks"))
 
 
 def apply_base(home: Home, cluster: Cluster) -> None:
-    """Apply CRDs and base with kubectl, unless these very ones were applied already.
+    """Apply CRDs and base with kubectl, at each start: what somebody deleted meanwhile is put back.
 
     Raises Refused with kubectl's words.
     """
     files = sorted([*data_file("crds").glob("*.yaml"), *data_file("base").glob("*.yaml")])
     body = json.dumps(build_list(files, cluster.namespace))
-    digest = hashlib.sha256(body.encode()).hexdigest()
-    mark = home.run / "base.sha256"
-    if mark.exists() and mark.read_text() == digest and cluster.has_crds():
-        return
     try:
-        run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
+        said = run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
     except Refused as refusal:
         if "AlreadyExists" not in str(refusal):
             raise
         # Another system installs the CRDs at this moment: the second time they are there.
-        run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
-    run_kubectl(home.kubeconfig, ["wait", "--for=condition=Established", "--timeout=30s", *CRDS])
-    mark.write_text(digest)
+        said = run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
+    if not all(f"{crd} unchanged" in said for crd in CRDS):
+        run_kubectl(home.kubeconfig, ["wait", "--for=condition=Established", "--timeout=30s", *CRDS])
 
 
 def build_list(files: list[Path], namespace: str) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from watchbill_cli.cluster import Cluster
+from watchbill_cli.control_plane import adopt_kubeconfig, choose_kubeconfig, keep_small
 from watchbill_cli.home import CLAIM, Home, Refused
-from watchbill_cli.install import apply_base, write_operator_kubeconfig, write_private
+from watchbill_cli.install import apply_base, write_operator_kubeconfig
 from watchbill_cli.processes import Process, find, last_words, start
 from watchbill_cli.tables import Progress
 
@@ -49,20 +50,20 @@ def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = No
     Without one the control plane of the former start is used, or the small API server is started.
     Raises Refused with the last words of a process that did not come up.
     """
-    kubeconfig = _keep_control_plane(home, kubeconfig)
+    kubeconfig = choose_kubeconfig(home, kubeconfig)
+    is_small = kubeconfig is None
     if kubeconfig is None:
+        keep_small(home)
         cluster = _start_server(home, progress, port)
     else:
-        _adopt_kubeconfig(home, kubeconfig)
-        cluster = Cluster(home.kubeconfig)
-    is_small = kubeconfig is None
+        cluster = adopt_kubeconfig(home, kubeconfig)
     node = find(home, NODE) or start(home, NODE, _node_command(home, "" if is_small else cluster.namespace), {})
     operator = find(home, OPERATOR)
     apply_base(home, cluster)
+    if not is_small:
+        write_operator_kubeconfig(home)  # also for one that runs: it reads the file again when its token is refused
     if operator is None:
         home.operator_status.unlink(missing_ok=True)  # of a former life
-        if not is_small:
-            write_operator_kubeconfig(home)
         environment = operator_environment(
             home, cluster.namespace, home.kubeconfig if is_small else home.operator_kubeconfig
         )
@@ -113,31 +114,6 @@ def _start_server(home: Home, progress: Progress, port: int | None) -> Cluster:
     cluster = Cluster(home.kubeconfig)
     _wait_for(home, server, cluster.is_ready)
     return cluster
-
-
-def _keep_control_plane(home: Home, kubeconfig: Path | None) -> Path | None:
-    """The kubeconfig of the control plane that this home keeps to; None: the small API server.
-
-    Refuses to lead one volume from two control planes: in the second one all Tasks of the first would be missing.
-    """
-    mark = home.run / "control-plane"
-    before = mark.read_text() if mark.exists() else None
-    if kubeconfig is None and before:
-        return None if before == "small" else Path(before)
-    now = str(kubeconfig.resolve()) if kubeconfig else "small"
-    if before not in (None, now):
-        begun = "the small API server" if before == "small" else f"`--kubeconfig {before}`"
-        raise Refused(f"{home.path} was started with {begun}: go on with that, or set WATCHBILL_HOME to another folder")
-    mark.write_text(now)
-    return kubeconfig
-
-
-def _adopt_kubeconfig(home: Home, kubeconfig: Path) -> None:
-    try:
-        text = kubeconfig.read_text()
-    except OSError as error:
-        raise Refused(f"cannot read the kubeconfig {kubeconfig}: {error.strerror}") from error
-    write_private(home.kubeconfig, text)
 
 
 def _node_command(home: Home, namespace: str) -> list[str]:

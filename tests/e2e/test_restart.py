@@ -94,6 +94,17 @@ def test_a_start_of_a_running_system_changes_nothing(own_system: LocalSystem) ->
     assert [own_system.pid(name) for name in own_system.processes] == before
 
 
+def test_a_start_puts_back_what_the_operator_needs(own_system: LocalSystem) -> None:
+    """Its account and its rights were deleted; the running operator goes on with a fresh token."""
+    own_system.kubectl("delete", "serviceaccount,role,rolebinding", "watchbill-operator")
+
+    done = own_system.watchbill("start")
+
+    assert done.code == 0, done.err
+    own_system.apply(task("next", command=args("true")))
+    assert own_system.wait_for_phase("next", seconds=60)["phase"] == "Succeeded"
+
+
 def test_stop_leaves_no_process(own_system: LocalSystem) -> None:
     """Neither the system's own nor an agent's nor a task's."""
     own_system.apply(task("long", command=args("sleep", "304")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import socket
 from pathlib import Path
@@ -44,28 +46,56 @@ def test_a_port_that_is_none_is_told(tmp_path: Path) -> None:
     assert "from 1 to 65535" in done.err
 
 
-def test_a_home_keeps_to_its_control_plane(tmp_path: Path) -> None:
-    """In another one all of its Tasks would be missing, and the log would call them deleted."""
-    system = LocalSystem(tmp_path / "home")
-    (system.home / "run").mkdir(parents=True)
-    (system.home / "run" / "control-plane").write_text("/some/kubeconfig")
+def test_a_home_keeps_to_the_small_server(system: LocalSystem, tmp_path: Path) -> None:
+    """In another control plane all of its Tasks would be missing, and the log would call them deleted."""
+    other = LocalSystem(tmp_path / "home")
+    (other.home / "run").mkdir(parents=True)
+    (other.home / "run" / "control-plane").write_text('{"namespace": "small"}')
 
-    done = system.watchbill("start", "--kubeconfig", "/another/kubeconfig")
+    done = other.watchbill("start", "--kubeconfig", str(system.home / "kubeconfig"))
 
     assert done.code == 2
-    assert "--kubeconfig /some/kubeconfig" in done.err
+    assert "was started with the small API server" in done.err
 
 
-def test_a_home_remembers_its_control_plane(tmp_path: Path) -> None:
-    """A later start need not name it again; one that is gone is not replaced by the small server."""
+def test_a_home_keeps_to_its_namespace_whatever_becomes_of_the_kubeconfig(system: LocalSystem, tmp_path: Path) -> None:
+    """A context that was turned to another namespace is found before anything is led from there."""
+    other = LocalSystem(tmp_path / "home")
+    (other.home / "run").mkdir(parents=True)
+    kept = {"kubeconfig": str(system.home / "kubeconfig"), "namespace": "uid-of-another"}
+    (other.home / "run" / "control-plane").write_text(json.dumps(kept))
+
+    done = other.watchbill("start")
+
+    assert done.code == 2
+    assert "all of its Tasks would be missing" in done.err
+    assert not (other.home / "kubeconfig").exists()
+
+
+def test_a_mistyped_kubeconfig_is_not_remembered(tmp_path: Path) -> None:
+    """The next start is as the first."""
     system = LocalSystem(tmp_path / "home")
-    (system.home / "run").mkdir(parents=True)
-    (system.home / "run" / "control-plane").write_text("/some/kubeconfig")
 
-    done = system.watchbill("start")
+    done = system.watchbill("start", "--kubeconfig", "/some/kubeconfig")
 
     assert done.code == 2
     assert "cannot read the kubeconfig /some/kubeconfig" in done.err
+    assert not (system.home / "run" / "control-plane").exists()
+
+
+def test_a_kubeconfig_may_name_files_beside_it(system: LocalSystem, tmp_path: Path) -> None:
+    """What it names is taken along; a namespace that is not there is said so."""
+    view = json.loads(system.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
+    cluster = view["clusters"][0]["cluster"]
+    (tmp_path / "ca.crt").write_bytes(base64.b64decode(cluster.pop("certificate-authority-data")))
+    cluster["certificate-authority"] = "ca.crt"
+    view["contexts"][0]["context"]["namespace"] = "nowhere"
+    (tmp_path / "config").write_text(json.dumps(view))
+
+    done = LocalSystem(tmp_path / "home").watchbill("start", "--kubeconfig", str(tmp_path / "config"))
+
+    assert done.code == 2
+    assert "there is no namespace nowhere" in done.err
 
 
 def test_two_homes_are_two_systems(system: LocalSystem, tmp_path: Path) -> None:

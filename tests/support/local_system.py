@@ -47,7 +47,7 @@ class LocalSystem:
         assert code in (201, 409), answer
         mark = self.home / "run" / "control-plane"
         mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(str(self.given_kubeconfig))
+        mark.write_text(json.dumps({"kubeconfig": str(self.given_kubeconfig)}))
         self.plane.write_kubeconfig(self.given_kubeconfig, self.namespace)
 
     @property
