@@ -1,9 +1,11 @@
 """What is to be done about an Agent's pods.
 
 Owns the plan: which pods are made, which are deleted, which replicas are told to leave or given up. Pure: a function of
-the Agent, the state of the log, the observed pods and `now`; nothing is remembered here. Invariants: a pod that the
-Agent's uid does not own is never touched; a running task is ended by no plan before its replica's drain deadline; a pod
-is made only when the log knows of no living replica of that name; after a plan was carried out the next one is empty.
+the Agent, the state of the log, the observed pods and `now`; nothing is remembered here. Invariants: no pod is touched
+but those that the Agent's uid owns, and those of its names that were made by us and that no controller owns any more
+(orphans): they go, for their name is needed; a running task is ended by no plan before its replica's drain deadline; a
+pod is made only when the log knows of no living replica of that name; after a plan was carried out the next one is
+empty.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ def _tell_refusal(pool: _Pool, ordinal: int) -> tuple[Finding, ...]:
 
 
 def build_name_taken(pod: str) -> Finding:
-    """That somebody else's pod has the name of a replica."""
+    """That a pod which this Agent may not remove has the name of a replica: of another owner, or not made by us."""
     text = f"A pod called {pod} exists and is not this Agent's; that replica is made when it is gone."
     return Finding(NAME_TAKEN, text)
 

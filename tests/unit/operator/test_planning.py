@@ -64,9 +64,13 @@ def test_a_vanished_pod_is_first_given_up_in_the_log() -> None:
     assert plan(an_agent(), ledger) == Plan(creates=(CreatePod(0),))
 
 
-def test_a_pod_of_somebody_else_is_never_touched() -> None:
-    """It has our name and even our label; the owner decides, and a sentence says what is in the way."""
-    stranger = a_pod(an_agent(uid="another"), 0)
+@pytest.mark.parametrize(
+    "stranger",
+    [a_pod(an_agent(uid="another"), 0), a_pod(an_agent(), 0, ownerReferences=[], labels={})],
+    ids=["another owner", "made by hand"],
+)
+def test_a_pod_of_somebody_else_is_never_touched(stranger: PodView) -> None:
+    """It has our name, and the one even our label; a sentence says what is in the way."""
     answer = plan(an_agent(replicas=1), Ledger(), stranger)
 
     assert answer.is_empty
