@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 from support.local_system import LocalSystem, agent, args, command_lines, shell, task
 from support.waiting import wait_for
@@ -94,15 +96,20 @@ def test_a_start_of_a_running_system_changes_nothing(own_system: LocalSystem) ->
     assert [own_system.pid(name) for name in own_system.processes] == before
 
 
-def test_a_start_puts_back_what_the_operator_needs(own_system: LocalSystem) -> None:
+def test_a_start_puts_back_what_the_operator_needs(make_system: Callable[[Path], LocalSystem], tmp_path: Path) -> None:
     """Its account and its rights were deleted; the running operator goes on with a fresh token."""
-    own_system.kubectl("delete", "serviceaccount,role,rolebinding", "watchbill-operator")
+    system = make_system(tmp_path / "own home")
+    assert system.start().code == 0
+    try:
+        system.kubectl("delete", "serviceaccount,role,rolebinding", "watchbill-operator")
 
-    done = own_system.watchbill("start")
+        done = system.watchbill("start")
 
-    assert done.code == 0, done.err
-    own_system.apply(task("next", command=args("true")))
-    assert own_system.wait_for_phase("next", seconds=60)["phase"] == "Succeeded"
+        assert done.code == 0, done.err
+        system.apply(task("next", command=args("true")))
+        assert system.wait_for_phase("next", seconds=60)["phase"] == "Succeeded"
+    finally:
+        system.stop(check_rights=False)
 
 
 def test_stop_leaves_no_process(own_system: LocalSystem) -> None:
