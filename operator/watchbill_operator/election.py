@@ -146,31 +146,36 @@ class Election:
         while True:
             try:
                 view = await self._load()
-            except NotAllowedError as error:
-                on_wait(f"the API does not know us or our rights: {error}")
-                continue
+                now = time.monotonic()
+                if (view.holder, view.version) != (seen.holder, seen.version):
+                    seen, since = view, now
+                expired = now - since >= (view.duration_seconds or self._seconds)
+                mine = not view.holder or view.holder == str(self._me)
+                free = mine or is_gone(view.holder, self._me, load_start_time)
+                if (free or expired) and await self._take(view):
+                    return view
+                if view.holder and not free:
+                    on_wait(f"{view.holder} leads")
             except UnavailableError as error:
-                on_wait(f"the API does not answer: {error}")
-                continue
-            now = time.monotonic()
-            if (view.holder, view.version) != (seen.holder, seen.version):
-                seen, since = view, now
-            expired = now - since >= (view.duration_seconds or self._seconds)
-            free = not view.holder or view.holder == str(self._me) or is_gone(view.holder, self._me, load_start_time)
-            if (free or expired) and await self._take(view):
-                return view
-            if view.holder and not free:
-                on_wait(f"{view.holder} leads")
+                on_wait(_explain(error))
             await asyncio.sleep(WAIT_SECONDS)
 
-    async def announce(self, log_id: str, epoch: int) -> None:
-        """Write the log's id and the epoch on the Lease.
+    async def announce(self, log_id: str, epoch: int, *, on_wait: Callable[[str], None]) -> None:
+        """Write the log's id and the epoch on the Lease, as soon as the API takes them.
 
         Raises:
             LeaseLostError: another one leads.
+            ApiError: the API refuses it for good.
         """
         self._annotations = {LOG_ANNOTATION: log_id, EPOCH_ANNOTATION: str(epoch)}
-        await self._renew()
+        while True:
+            try:
+                return await self._renew()
+            except UnavailableError as error:
+                on_wait(_explain(error))
+            except (ConflictError, GoneError) as error:  # it changed between our look and our write
+                on_wait(f"the lease changes: {error}")
+            await asyncio.sleep(WAIT_SECONDS)
 
     async def keep(self) -> None:
         """Renew until cancelled. An API that cannot be reached is no reason to stop: whoever is elected meanwhile
@@ -246,3 +251,10 @@ class Election:
         name = LEASE_NAME if method == "PUT" else ""
         request = Request(method=method, resource=LEASES, name=name, body=body)
         self._view = parse_lease(await self._api.send(request, attempts=1))
+
+
+def _explain(error: UnavailableError) -> str:
+    """What is waited for."""
+    if isinstance(error, NotAllowedError):
+        return f"the API does not know us or our rights: {error}"
+    return f"the API does not answer: {error}"

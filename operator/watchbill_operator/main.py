@@ -110,7 +110,7 @@ class Process:
         leader = None
         clean = False
         try:
-            await self._election.announce(coordinator.log_id, coordinator.epoch)
+            await self._election.announce(coordinator.log_id, coordinator.epoch, on_wait=self._wait)
             self._metrics.derive_from(lambda: coordinator.state)
             leader = Leader(self._config, self._api, coordinator, tell=(self._health, self._metrics))
             await leader.start()
