@@ -13,7 +13,7 @@ from support.local_system import LocalSystem, agent, args, task
 from support.waiting import wait_for
 
 BASE = Path(__file__).resolve().parents[2] / "manifests" / "base"
-Right = tuple[str, str, str]  #: API group, resource with subresource, verb
+Right = tuple[str, str, str, str]  #: API group, resource with subresource, verb, object; no object: all of them
 
 
 def load_granted() -> set[Right]:
@@ -21,22 +21,32 @@ def load_granted() -> set[Right]:
     documents = YAML(typ="safe").load_all((BASE / "rbac.yaml").read_text())
     [role] = [item for item in documents if item["kind"] == "Role"]
     return {
-        (group, resource, verb)
+        (group, resource, verb, name)
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
     }
 
 
-def parse_used(entries: list[dict[str, Any]]) -> set[Right]:
-    """What was asked and allowed, from the audit log; what everybody may ask (discovery) is no resource."""
+def parse_used(entries: list[dict[str, Any]], granted: set[Right]) -> set[Right]:
+    """What was asked and allowed, from the audit log, by object where the right is `granted` by object.
+
+    What everybody may ask (discovery) is no resource.
+    """
+    by_object = {right[:3] for right in granted if right[3]}
     return {
-        (ref.get("apiGroup", ""), "/".join(filter(None, (ref["resource"], ref.get("subresource")))), entry["verb"])
+        (*asked, ref.get("name", "") if asked in by_object else "")
         for entry in entries
         if (ref := entry.get("objectRef")) and ref.get("namespace")
         if entry["annotations"]["authorization.k8s.io/decision"] == "allow"
+        for asked in [(ref.get("apiGroup", ""), _join(ref["resource"], ref.get("subresource")), entry["verb"])]
     }
+
+
+def _join(resource: str, subresource: str | None) -> str:
+    return f"{resource}/{subresource}" if subresource else resource
 
 
 def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -> None:
@@ -55,14 +65,14 @@ def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -
     granted = load_granted()
 
     def used() -> set[Right]:
-        return parse_used(plane.audited(own_system.namespace))
+        return parse_used(plane.audited(own_system.namespace), granted)
 
     with contextlib.suppress(AssertionError):  # the sets below say more
         wait_for(lambda: used() >= granted, "every right is used")
     assert used() == granted
 
 
-def test_the_operator_may_do_nothing_on_the_cluster(system: LocalSystem) -> None:
+def test_the_operator_may_do_nothing_on_the_cluster_nor_with_what_is_not_its_own(system: LocalSystem) -> None:
     """Its service account is asked for by name; a namespace's Role gives nothing outside."""
     if system.plane is None:
         pytest.skip("the small API server checks no rights: run with --control-plane=real")
@@ -77,6 +87,7 @@ def test_the_operator_may_do_nothing_on_the_cluster(system: LocalSystem) -> None
             "list tasks.watchbill.dev -n default",
             "patch tasks.watchbill.dev",
             "create pods --subresource=exec",
+            "update leases.coordination.k8s.io/someone-elses",
         )
     }
 
