@@ -180,12 +180,11 @@ class Api:
                 self._observe(request, code, time.monotonic() - started)
         if code == 401:
             self._local.client = None  # tokens are renewed: the next try reads the credentials anew
-        if code >= 400:
+        if not 200 <= code < 300:
             raise sort_answer(code, request, content)
-        if request.subresource == "status":
+        if request.subresource == "status" and content.startswith(b"{"):
             return {}
-        answer = json.loads(content)
-        return answer if isinstance(answer, dict) else {}
+        return parse_object(code, request, content)
 
     def close(self) -> None:
         """Let running requests end and take no more."""
@@ -215,8 +214,27 @@ class Api:
         return prepared
 
 
+def parse_object(code: int, request: Request, body: bytes) -> dict[str, Any]:
+    """The object in an answer of success.
+
+    Raises:
+        UnavailableError: it is none, so that somebody else than the API server answered.
+    """
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        said = body[:200].decode(errors="replace").strip()
+        raise UnavailableError(code, f"{request.verb} {request.path}: no answer of an API server: {said}")
+    return answer
+
+
 def sort_answer(code: int, request: Request, body: bytes) -> ApiError:
-    """The error that an answer of 400 or above means; its message is the server's."""
+    """The error that an answer other than success means; its message is the server's.
+
+    The API server never sends elsewhere: a redirect is the word of a proxy or a login page in its place.
+    """
     try:
         message = str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
@@ -230,7 +248,7 @@ def sort_answer(code: int, request: Request, body: bytes) -> ApiError:
         return UnprocessableError(code, text)
     if code == 401 or (code == 403 and NO_RIGHT in message):
         return NotAllowedError(code, text)
-    if code in UNAVAILABLE_CODES:
+    if code < 400 or code in UNAVAILABLE_CODES:
         return UnavailableError(code, text)
     return RefusedError(code, text)
 

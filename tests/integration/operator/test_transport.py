@@ -12,11 +12,12 @@ import pytest
 
 from support.api_server import ApiServer
 from support.waiting import wait_for
-from watchbill_operator.api import PODS, Api, Request, UnavailableError, connector
+from watchbill_operator.api import PODS, TASKS, Api, Request, UnavailableError, connector
 from watchbill_operator.transport import build_client
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"kind": "X"}'
 LIST = Request(method="GET", resource=PODS)
+STATUS = Request(method="PATCH", resource=TASKS, name="a", subresource="status", body={"status": {}})
 
 Serve = Callable[[socket.socket], None]
 
@@ -97,6 +98,30 @@ def break_off(listener: Listener, connection: socket.socket) -> None:
     """Close in the middle of the answer."""
     listener.take(connection)
     connection.sendall(ANSWER[:-4])
+
+
+def say(status: bytes, body: bytes) -> Callable[[Listener, socket.socket], None]:
+    """Answer one request with this and close."""
+
+    def behave(listener: Listener, connection: socket.socket) -> None:
+        listener.take(connection)
+        length = b"Content-Length: %d" % len(body)
+        connection.sendall(b"\r\n".join([b"HTTP/1.1 " + status, b"Location: /login", length, b"", body]))
+
+    return behave
+
+
+@pytest.mark.parametrize("request_", [LIST, STATUS], ids=["list", "status"])
+@pytest.mark.parametrize("body", [b"<html>login</html>", b"", b"[]", b"null", b"\xff\xfe"])
+@pytest.mark.parametrize("status", [b"200 OK", b"302 Found"])
+def test_an_answer_that_is_not_the_api_servers_is_no_success(
+    listen: Callable[..., Listener], status: bytes, body: bytes, request_: Request
+) -> None:
+    """A proxy or a login page stands in its place, for a while."""
+    server = listen(say(status, body))
+
+    with pytest.raises(UnavailableError):
+        server.api.send_blocking(request_)
 
 
 def test_a_connection_is_kept(listen: Callable[..., Listener]) -> None:

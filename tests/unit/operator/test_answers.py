@@ -28,6 +28,7 @@ REQUEST = Request(method="GET", resource=TASKS, name="a")
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
+        (302, UnavailableError),
         (404, GoneError),
         (410, GoneError),
         (409, ConflictError),
