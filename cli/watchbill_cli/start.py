@@ -21,7 +21,8 @@ from watchbill_cli.cluster import Cluster
 from watchbill_cli.context import put_archive
 from watchbill_cli.home import Home, Refused, data_file, default_home
 from watchbill_cli.kubectl import run_kubectl
-from watchbill_cli.system import NODE, exclusive, running, start_system
+from watchbill_cli.processes import last_words
+from watchbill_cli.system import NODE, OPERATOR, exclusive, running, start_system
 from watchbill_cli.tables import Progress, render_table, task_row
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.specs import ReplicaName
@@ -87,6 +88,8 @@ def wait_until_ready(home: Home, cluster: Cluster, progress: Progress, fresh: fl
         lacking = [agent for agent in agents if not (is_ready(agent) and is_alive(home, agent, fresh))]
         if agents and not lacking:
             return
+        for name in {OPERATOR, NODE} - set(running(home)):
+            raise Refused(f"the {name} stopped: {last_words(home, name)}")
         if time.monotonic() > until:
             raise Refused("not all agents are ready: " + "; ".join(describe(agent) for agent in lacking))
         progress.say("waiting for agents: " + ", ".join(describe(agent) for agent in agents))

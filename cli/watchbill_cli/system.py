@@ -57,7 +57,7 @@ def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = No
         cluster = _start_server(home, progress, port)
     else:
         cluster = adopt_kubeconfig(home, kubeconfig)
-    node = find(home, NODE) or start(home, NODE, _node_command(home, "" if is_small else cluster.namespace), {})
+    node = find(home, NODE) or (start(home, NODE, _node_command(home, ""), {}) if is_small else None)
     operator = find(home, OPERATOR)
     apply_base(home, cluster)
     if not is_small:
@@ -70,6 +70,8 @@ def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = No
         operator = start(home, OPERATOR, _module("watchbill_operator"), environment)
     progress.say("starting operator and node")
     _wait_for(home, operator, lambda: load_operator_phase(home) == "leading")
+    # On a server that others use, only whoever leads the namespace runs its pods.
+    node = node or start(home, NODE, _node_command(home, cluster.namespace), {})
     if not node.is_alive():
         raise Refused(f"the process node stopped at once: {last_words(home, NODE)}")
     return cluster

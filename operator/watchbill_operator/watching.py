@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import kopf
 
@@ -75,6 +76,9 @@ class Watching:
             settings=settings,
             standalone=True,
             namespaces=[self._namespace],
+            identity=cast(
+                "Any", "watchbill"
+            ),  # its type is not public; kopf's own choice fails for a uid without a name
         )
         self._wiring.spawned()
         try:

@@ -87,7 +87,7 @@ class Api:
         if resource is None:
             return self._miss(target)
         write = parse_write(resource, target, request.query)
-        check_options(request.method, request.query)
+        check_options(request.method, request.query, request.content_type)
         view = View(resource, *exchange.parse_accept(accept), check_included(request.query))
         call = Call(request, view, write, user, self._tokens)
         if target.subresource not in ("", "status"):

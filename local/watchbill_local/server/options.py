@@ -19,14 +19,14 @@ _LONGEST_MANAGER = 128  #: bytes
 _COUNTS = ("limit", "timeoutSeconds")
 
 
-def check_options(method: str, query: Mapping[str, str]) -> None:
-    """Refuse options that a write cannot have. Raises a 422."""
+def check_options(method: str, query: Mapping[str, str], media_type: str = "") -> None:
+    """Refuse options that a write cannot have; `media_type` is that of a patch. Raises a 422."""
     dry_run, validation = query.get("dryRun") or "All", query.get("fieldValidation", "")
     causes = [] if dry_run == "All" else [unsupported("dryRun", [dry_run], ("All",))]
     if validation not in _VALIDATIONS:
         causes.append(unsupported("fieldValidation", validation, _VALIDATIONS))
     causes += [] if method not in _WRITES else _check_manager(query.get("fieldManager", ""))
-    if method == "PATCH" and "force" in query:
+    if method == "PATCH" and "force" in query and "apply-patch" not in media_type:
         causes.append(_forbid("force", "may not be specified for non-apply patch"))
     if method in _WRITES and causes:
         raise _refuse(_WRITES[method], causes)

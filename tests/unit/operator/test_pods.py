@@ -54,6 +54,14 @@ def test_every_replica_of_an_agent_has_a_uid_of_its_own() -> None:
     assert all(10_000 <= uid < 65_536 for uid in uids)
 
 
+def test_a_pod_runs_under_the_uid_of_its_replica() -> None:
+    """And under a group of the same number."""
+    contexts = [build_pod(an_agent(), ordinal, SETTINGS)["spec"]["securityContext"] for ordinal in range(2)]
+    ids = [build_user_id(SETTINGS.namespace, "blue", ordinal) for ordinal in range(2)]
+
+    assert [(each["runAsUser"], each["runAsGroup"]) for each in contexts] == [(uid, uid) for uid in ids]
+
+
 def test_a_pod_is_owned_by_its_agent() -> None:
     """So that the garbage collector takes it when the Agent is gone."""
     owner = build_pod(an_agent(uid="u1"), 0, SETTINGS)["metadata"]["ownerReferences"]
