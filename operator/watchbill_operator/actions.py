@@ -30,19 +30,21 @@ from watchbill_coordination.core.events import (
 )
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import ReplicaPhase
-from watchbill_operator.api import EVENTS, Api, ApiError, ConflictError, Request
+from watchbill_operator.api import EVENTS, Api, ApiError, ConflictError, Request, UnavailableError
 from watchbill_operator.fleet import Fleet
 from watchbill_operator.kube_events import Budget, build_kube_events
 from watchbill_operator.mail import Mail
 from watchbill_operator.mailroom import Mailroom
 from watchbill_operator.metrics import Metrics
 from watchbill_operator.observations import MISSHAPEN
+from watchbill_operator.outages import Outage
 from watchbill_operator.patching import Patcher, Rank
 from watchbill_operator.statuses import agent_target, rank_of, task_target
 
 logger = logging.getLogger(__name__)
 
 WAITING_EVENTS = 1000  #: Kubernetes Events that wait to be written; older ones are dropped
+ATTEMPTS = 2  #: tries of one Event
 PLANNED = (AgentDeclared, AgentRemoved, ReplicaRegistered, ReplicaDraining, ReplicaReleased, ReplicaLost)
 
 
@@ -52,6 +54,7 @@ class Announcer:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._waiting: deque[Mapping[str, Any]] = deque(maxlen=WAITING_EVENTS)
+        self._outage = Outage("Kubernetes Events")
         self._wake = asyncio.Event()
 
     def post(self, bodies: Iterable[Mapping[str, Any]]) -> None:
@@ -66,14 +69,21 @@ class Announcer:
             self._wake.clear()
             while self._waiting:
                 await self._write(self._waiting.popleft())
+                await asyncio.sleep(max(0.0, self._outage.until - time.monotonic()))
 
     async def _write(self, body: Mapping[str, Any]) -> None:
+        """Write one. That which finds no API is lost, so that none stands in the way of the others."""
+        request = Request(method="POST", resource=EVENTS, body=body)
         try:
-            await self._api.send(Request(method="POST", resource=EVENTS, body=body), attempts=2)
+            await self._api.send(request, attempts=min(ATTEMPTS, self._outage.attempts))
+        except UnavailableError as error:
+            self._outage.fail(error, time.monotonic())
+            return
         except ConflictError:
-            return  # written before a restart
+            pass  # written before a restart
         except ApiError as error:
             logger.warning("the Kubernetes Event %s was not written: %s", body["metadata"]["name"], error)
+        self._outage.end()
 
 
 class CommitActions:

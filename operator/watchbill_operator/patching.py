@@ -2,7 +2,8 @@
 
 Owns the queue of objects whose `.status` differs from what was sent. Invariants: at most one patch of an object is
 under way; what is sent is built when it is sent, so the newest state wins and whatever lay between costs nothing; a
-patch of low rank never delays one of high rank. `PatchQueue` is pure and takes `now`; `Patcher` sends.
+patch of low rank never delays one of high rank; while the API takes none, one is tried at a time, and ever more
+seldom. `PatchQueue` is pure and takes `now`; `Patcher` sends.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from watchbill_operator.api import (
     UnprocessableError,
 )
 from watchbill_operator.observations import MISSHAPEN
+from watchbill_operator.outages import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +157,7 @@ class Patcher:
         self._api = api
         self._build = build
         self._on_fence = on_fence
+        self._outage = Outage("statuses")
         self._wake = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
         self.failed: Callable[[Target], None] = lambda target: None  #: what was built last did not get there
@@ -186,10 +189,12 @@ class Patcher:
 
     def _start_due(self) -> float | None:
         """Start what may start; return when the next one is due, or None to wait for a wake-up."""
-        while len(self._sending) < PARALLEL:
-            target = self.queue.take(time.monotonic())
+        while len(self._sending) < (1 if self._outage.lasts else PARALLEL):
+            now = time.monotonic()
+            target = self.queue.take(now) if now >= self._outage.until else None
             if target is None:
-                return self.queue.next_due()
+                due = self.queue.next_due()
+                return None if due is None else max(due, self._outage.until)
             sending = asyncio.create_task(self._send(target, self._build_safely(target)))
             self._sending.add(sending)
             sending.add_done_callback(self._sent)
@@ -217,7 +222,7 @@ class Patcher:
         except UnprocessableError as error:
             self._refused(target, error)
         except UnavailableError as error:
-            logger.warning("the status of %s waits: %s", target.name, error)
+            self._outage.fail(error, time.monotonic())
             self.queue.under_way[target] = None
             self._retry(target)
         except ApiError:
@@ -230,12 +235,15 @@ class Patcher:
                 self.queue.done(target, now)
 
     async def _send_or_tell(self, target: Target, status: Mapping[str, Any]) -> None:
-        """Send it, and tell of a failure."""
+        """Send it, and tell of a failure. Any word about the patch itself is the end of an outage."""
         try:
             await self._send_status(target, status)
-        except ApiError:
+        except ApiError as error:
             self.failed(target)
+            if not isinstance(error, UnavailableError):
+                self._outage.end()
             raise
+        self._outage.end()
 
     async def _send_status(self, target: Target, status: Mapping[str, Any]) -> None:
         """Send it; where the object tells of a later epoch than that of our record, once more under our own epoch.
@@ -244,7 +252,7 @@ class Patcher:
         our own means that another operator leads.
         """
         try:
-            await self._api.send(build_patch(target, status))
+            await self._api.send(build_patch(target, status), attempts=self._outage.attempts)
         except UnprocessableError as error:
             if not is_fence(str(error)) or status.get("epoch", 0) >= self._epoch:
                 raise

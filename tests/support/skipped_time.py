@@ -39,6 +39,11 @@ class SkippedTime:
             return runner.run(bounded())
 
 
+async def let_pass(seconds: float) -> None:
+    """Let everything happen that happens in so many seconds of the clock."""
+    await asyncio.sleep(seconds)
+
+
 class _SkippingSelector(selectors.SelectSelector):
     """Moves the clock instead of waiting."""
 

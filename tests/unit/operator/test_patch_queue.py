@@ -189,7 +189,7 @@ def test_a_patch_that_did_not_get_there_is_told(kind: type[ApiError]) -> None:
     class Refusing:
         """An API that answers each request with that error."""
 
-        async def send(self, request: Request) -> None:
+        async def send(self, request: Request, *, attempts: int) -> None:
             """Refuse."""
             raise kind(0, request.path)
 
