@@ -14,12 +14,13 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from watchbill_coordination.coordinator.coordinator import Coordinator
 from watchbill_coordination.core.events import LogOpened
 from watchbill_coordination.storage.atomic import write_atomic
-from watchbill_coordination.storage.epochs import load_own_holder
+from watchbill_coordination.storage.epochs import Holder, load_own_holder
 from watchbill_coordination.storage.faults import Fenced
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
@@ -106,7 +107,7 @@ class Process:
         self._wait("reading the log")
         floor = max(lease.epoch, listing.highest_epoch)
         holder = load_own_holder(self._config.pod_name or "watchbill-operator", self._config.pod_uid)
-        coordinator = Coordinator.open(self._config.root, holder, floor)
+        coordinator = await open_coordinator(self._config.root, holder, floor)
         leader = None
         clean = False
         try:
@@ -177,6 +178,21 @@ class Process:
             return
         content: Mapping[str, Any] = {"pid": os.getpid(), "http": self._address, "phase": phase, **more}
         write_atomic(self._config.status_file, json.dumps(content).encode() + b"\n", sync=False)
+
+
+async def open_coordinator(root: Path, holder: Holder, floor_epoch: int) -> Coordinator:
+    """Open the log in a thread: a long one takes longer than the Lease lasts, which is renewed meanwhile.
+
+    When cancelled, waits until it is open and lets go of it. Raises as `Coordinator.open` does.
+    """
+    opening = asyncio.create_task(asyncio.to_thread(Coordinator.open, root, holder, floor_epoch))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            opening.result().abandon()
+        raise
 
 
 def load_log_id(layout: Layout) -> str:
