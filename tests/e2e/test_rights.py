@@ -69,6 +69,9 @@ def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -
 
     with contextlib.suppress(AssertionError):  # the sets below say more
         wait_for(lambda: used() >= granted, "every right is used")
+    unused, missing = granted - used(), plane.forbidden(own_system.namespace)
+    assert not unused, f"rbac.yaml grants what nobody used: {sorted(unused)}"
+    assert not missing, f"rbac.yaml forbids what the operator asked: {missing}"
     assert used() == granted
 
 

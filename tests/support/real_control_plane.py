@@ -134,6 +134,12 @@ class RealControlPlane:
         user = f"system:serviceaccount:{namespace}:{account}"
         return [entry for entry in self._audit_entries() if entry["user"]["username"] == user]
 
+    def forbidden(self, namespace: str) -> list[str]:
+        """What the operator of that namespace asked and had no right to, without repetitions."""
+        asked = self.audited(namespace)
+        refused = [entry for entry in asked if entry["annotations"]["authorization.k8s.io/decision"] == "forbid"]
+        return sorted({f"{entry['verb']} {entry['requestURI']}" for entry in refused})
+
     def write_kubeconfig(self, path: Path, namespace: str) -> Path:
         """Write an administrator's kubeconfig for that namespace."""
         cluster = {"server": self.server, "certificate-authority": str(self.authority)}
