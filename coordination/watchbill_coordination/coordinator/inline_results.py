@@ -2,7 +2,9 @@
 
 Owns which results were written without a sync because their record holds all of them, and writing them again where a
 power cut took them. Invariant: after `restore` every inline result that somebody can ask for lies in shared-context as
-it was accepted. Never touches a result that was copied from an agent's folder: those were durable before their record.
+it was accepted, but for those that could not be written, each of which the operator's log names. Nothing is synced here
+either: what a second power cut takes comes back in the same way. Never touches a result that was copied from an agent's
+folder: those were durable before their record.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class InlineResults:
             self._texts.pop(event.task, None)
 
     def restore(self, layout: Layout, state: State) -> int:
-        """Write what is missing or not as it was; how many. One that cannot be written is left for the next start."""
+        """Write what is missing or not as it was; how many. One that cannot be written waits for another start."""
         restored = 0
         for task, text in self._texts.items():
             if task not in state.tasks and task not in state.outcomes:

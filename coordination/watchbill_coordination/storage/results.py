@@ -97,7 +97,7 @@ def restore_inline_result(layout: Layout, task: TaskUid, text: str) -> bool:
     with suppress(FileNotFoundError, NotADirectoryError), open(f"{layout.results}/{task}/{OUTPUT}", "rb", 0) as file:
         if file.read(MAX_RESULT_BYTES) == text.encode():
             return False
-    write_inline_result(layout, task, text, sync=True)
+    write_inline_result(layout, task, text)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,37 @@ def test_a_result_that_is_as_it_was_is_left_alone(tmp_path: Path) -> None:
     open_coordinator(tmp_path)
 
     assert output(tmp_path, "t-1").stat() == before
+
+
+def test_many_results_that_a_power_cut_took_cost_no_more_syncs_than_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They follow from the log as before; a start that syncs each of them is a long one."""
+    finish_inline(tmp_path, "t-1", "t-2", "t-3")
+    real, synced = os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(fd), real(fd))[1])
+    open_coordinator(tmp_path).abandon()
+    usual = len(synced)
+    shutil.rmtree(Layout(tmp_path).results)
+
+    open_coordinator(tmp_path)
+
+    assert output(tmp_path, "t-3").read_text() == TEXT
+    assert len(synced) == 2 * usual
+
+
+def test_a_result_that_cannot_be_written_again_is_told_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One short text is less than the work of all others."""
+    finish_inline(tmp_path, "t-1")
+    results = Layout(tmp_path).results
+    shutil.rmtree(results)
+    results.write_text("in the way")
+    coordinator = open_coordinator(tmp_path)
+
+    assert do(coordinator, submit("t-2")) == ["TaskSubmitted", "TaskQueued", "TaskDispatched"]
+    assert "the result of task t-1 cannot be restored" in caplog.text
 
 
 def test_a_result_that_was_copied_is_never_made_up(tmp_path: Path) -> None:
