@@ -30,14 +30,11 @@ from watchbill_operator.notices import Subject, build_notice, parse_subject
 from watchbill_operator.observations import Observation, parse_agent, parse_task
 from watchbill_operator.patching import Patcher, Rank, Target
 from watchbill_operator.pods import PodSettings
-from watchbill_operator.reconcile import Listing, build_known, load_when_there, plan_removals
+from watchbill_operator.reconcile import Listing, Pace, build_known, load_when_there, plan_removals
 from watchbill_operator.statuses import Statuses, rank_of, task_target
 from watchbill_operator.workspaces import list_workspaces
 
 logger = logging.getLogger(__name__)
-
-SECOND_LISTING_SECONDS = 3.0  #: from the begin of a watch to our own LIST
-RECONCILE_SHARE = 50  #: a reconcile takes at most one part in so many of our time
 
 
 class Leader:
@@ -51,7 +48,7 @@ class Leader:
         self._state = coordinator.state
         self._health, self._metrics = tell
         self._inbox = Inbox()
-        self._doubt = asyncio.Event()
+        self._pace = Pace(config.reconcile_seconds)
         layout = coordinator.layout
         settings = PodSettings(namespace=config.namespace, image=config.agent_image, log_level=config.log_level)
         self._mailroom = Mailroom(layout, self._state, self._inbox.submit, local=config.local_volume)
@@ -119,7 +116,7 @@ class Leader:
 
     def doubt(self) -> None:
         """A watch begins: what vanished before is told by nobody, so that all is compared soon."""
-        self._doubt.set()
+        self._pace.doubt()
 
     async def wait_until_there(self) -> None:
         """Wait until every kind can be listed, and take in what there is."""
@@ -218,14 +215,9 @@ class Leader:
             self.fenced.set_result(reason)
 
     async def _reconcile(self) -> None:
-        """Compare all with all, now and then; what differs is offered again.
-
-        Soon after a watch begins: kopf begins with a LIST of its own, and what vanished before that it never tells.
-        """
-        soon = pause = min(SECOND_LISTING_SECONDS, self._config.reconcile_seconds)
+        """Compare all with all, now and then and soon after a watch begins; what differs is offered again."""
         while True:
-            await self._sleep(pause, soon)
-            started = time.monotonic()
+            await self._pace.wait()
             known = build_known(self._state)
             gone = [*self.fleet.observed.tell_gone(), *self._contexts.tell_gone()]
             listing = await self._load_listing()
@@ -236,23 +228,13 @@ class Leader:
                 self._inbox.submit(command)
             for name in self._state.agents:
                 self._inbox.replan(name)
-            pause = max(self._config.reconcile_seconds, (time.monotonic() - started) * RECONCILE_SHARE)
+            self._pace.note(listing)
 
     async def _load_listing(self) -> Listing:
         """LIST everything as soon as that is possible, and have it looked at."""
         listing = await load_when_there(self._api, self._look, self._wait)
         self._wait("")
         return listing
-
-    async def _sleep(self, seconds: float, soon: float) -> None:
-        """Sleep so long, or, where a watch begins meanwhile, until it had time for its LIST."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._doubt.wait()
-        except TimeoutError:
-            return
-        await asyncio.sleep(soon)
-        self._doubt.clear()
 
     async def _look(self, observation: Observation) -> None:
         """Take in an object of a LIST, and offer it if its status is not what the log says."""

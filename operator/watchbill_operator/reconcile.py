@@ -1,6 +1,6 @@
 """Comparing all of the API with all of the log, at the start and from time to time.
 
-Owns our own LIST of Agents, Tasks, pods and ConfigMaps, in pages, and what follows from what is missing in it.
+Owns when that is, our own LIST of Agents, Tasks, pods and ConfigMaps, in pages, and what follows from what is missing.
 Invariant: only what the log knew before a LIST began can be found missing by it, so an object that is made meanwhile is
 never taken for deleted. Writes nothing where log and API agree.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 SLICE = 50  #: objects looked at before others get their turn
 RETRY_SECONDS = 1.0  #: while the API or the CRDs are not there yet
+SECOND_LISTING_SECONDS = 3.0  #: from the begin of a watch to our own LIST
+RECONCILE_SHARE = 50  #: comparing takes at most one part in so many of our time
 
 See = Callable[[Observation], Awaitable[None]]
 
@@ -41,6 +44,7 @@ class Listing:
 
     uids: set[str] = field(default_factory=set)
     highest_epoch: int = 0  #: that any status tells
+    seconds: float = 0.0  #: that it took
 
     def note(self, observation: Observation) -> None:
         """Take an object down."""
@@ -54,6 +58,37 @@ class Known:
 
     tasks: frozenset[TaskUid]
     agents: Mapping[AgentName, str]  #: → uid
+
+
+class Pace:
+    """When all is compared again: now and then, and sooner where a watch began, but never so often that it is felt."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds  #: between two comparisons of which nobody is in doubt
+        self._soon = min(SECOND_LISTING_SECONDS, seconds)
+        self._pause = self._soon
+        self._rested_at = 0.0  #: on the clock: not before, whoever doubts
+        self._doubt = asyncio.Event()
+
+    def doubt(self) -> None:
+        """A watch begins: kopf begins with a LIST of its own, and what vanished before that it never tells."""
+        self._doubt.set()
+
+    def note(self, listing: Listing) -> None:
+        """A comparison ended. What it waited for an API that was away does not count, only its LIST."""
+        rest = listing.seconds * RECONCILE_SHARE
+        self._rested_at = time.monotonic() + rest
+        self._pause = max(self._seconds, rest)
+
+    async def wait(self) -> None:
+        """Wait for the next one. A watch that begins gets the time for its LIST first; others may begin meanwhile."""
+        try:
+            async with asyncio.timeout(self._pause):
+                await self._doubt.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(max(self._soon, self._rested_at - time.monotonic()))
+        self._doubt.clear()
 
 
 def build_known(state: State) -> Known:
@@ -76,9 +111,11 @@ async def load_listing(api: Api, see: See) -> Listing:
         ApiError: a kind could not be listed to its end.
     """
     listing = Listing()
+    started = time.monotonic()
     for kind, resource, selector in KINDS:
         async for page in api.pages(resource, selector):
             await _see_page(_parse_page(kind, resource, page), listing, see)
+    listing.seconds = time.monotonic() - started
     return listing
 
 
