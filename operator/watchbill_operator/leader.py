@@ -51,7 +51,9 @@ class Leader:
         self._pace = Pace(config.reconcile_seconds)
         layout = coordinator.layout
         settings = PodSettings(namespace=config.namespace, image=config.agent_image, log_level=config.log_level)
-        self._mailroom = Mailroom(layout, self._state, self._inbox.submit, local=config.local_volume)
+        self._mailroom = Mailroom(
+            layout, self._state, self._inbox.submit, is_deposed=self._is_deposed, local=config.local_volume
+        )
         self.fleet = Fleet(api, layout, settings, self._wiring())
         self._contexts = ContextKeeper(layout, self._state, self._inbox, self._announce)
         self._contexts.refused_changed = self._offer_waiting

@@ -1,9 +1,10 @@
 """Messages from and to the agents, for the loop that owns the state.
 
 Owns the mailboxes of all replicas while this process leads. Invariants: the messages of one replica are handed over in
-their order; a successful result is copied to shared-context before its attempt may count as finished; a file is
-acknowledged only after the commit that covers it; a message is delivered only for what is committed. What an agent
-wrote never raises here: it ends as a command, or in quarantine. Never decides what a message leads to.
+their order; a successful result lies in shared-context, durable, before its attempt may count as finished, and gets its
+name there only while its attempt is current and nobody else leads; a file is acknowledged only after the commit that
+covers it; a message is delivered only for what is committed. What an agent wrote never raises here: it ends as a
+command, or in quarantine. Never decides what a message leads to.
 """
 
 from __future__ import annotations
@@ -13,24 +14,22 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from asyncinotify import Inotify, Mask, Watch
 
 from watchbill_coordination.core.assignments import Outgoing
 from watchbill_coordination.core.commands import Command, FinishAttempt, RejectMessage
-from watchbill_coordination.core.messages import Ack, Cleanup, Finished, Message
+from watchbill_coordination.core.messages import Ack, Cleanup, Message
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.mailbox import InboxWriter, Malformed, OutboxReader, Received
-from watchbill_coordination.storage.results import copy_result, write_inline_result
-from watchbill_operator.mail import Mail, accept_result, parse_message
+from watchbill_operator.mail import Mail, parse_message
+from watchbill_operator.result_intake import DeposedError, ResultIntake
 
 logger = logging.getLogger(__name__)
 
-COPIES = 8  #: results copied at once
 ACK_SECONDS = 1.0  #: acknowledgements are put off so long, to be told together: nobody waits for them
 ACK_NAMES = 1000  #: in one acknowledgement
 SAFETY_POLL_SECONDS = 2.0  #: all outboxes are listed so often, whatever inotify says
@@ -55,17 +54,29 @@ class _Lane:
 
 
 class Mailroom:
-    """All mailboxes. `submit` takes what was read; it is called from the event loop."""
+    """All mailboxes. `submit` takes what was read; it is called from the event loop.
 
-    def __init__(self, layout: Layout, state: State, submit: Callable[[Mail], None], *, local: bool) -> None:
+    `is_deposed` looks up whether another process leads by now. It may raise OSError.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        state: State,
+        submit: Callable[[Mail], None],
+        *,
+        is_deposed: Callable[[], bool],
+        local: bool,
+    ) -> None:
         self._layout = layout
         self._state = state
         self._submit = submit
+        self._is_deposed = is_deposed
         self._local = local
         self._lanes: dict[ReplicaName, _Lane] = {}
         self._watched: dict[Watch, ReplicaName] = {}
         self._inotify = Inotify(cache_size=64) if local else None
-        self._copiers = ThreadPoolExecutor(COPIES, thread_name_prefix="results")
+        self._results = ResultIntake(layout, state, is_deposed)
 
     def open(self, replica: ReplicaName) -> None:
         """Begin with a replica whose workspace exists; its inbox is emptied and written anew. Twice is once."""
@@ -134,7 +145,7 @@ class Mailroom:
 
     def shut(self) -> None:
         """Stop copying and watching."""
-        self._copiers.shutdown(wait=False, cancel_futures=True)
+        self._results.shut()
         if self._inotify:
             self._inotify.close()
 
@@ -192,7 +203,7 @@ class Mailroom:
         return bool(found)
 
     async def _sort(self, lane: _Lane) -> None:
-        """Hand over one replica's files, one after another."""
+        """Hand over one replica's files, one after another, while this process leads."""
         while lane.files:
             item = lane.files.popleft()
             if isinstance(item, Malformed):
@@ -201,6 +212,8 @@ class Mailroom:
             lane.writer.forget(item.header.read)
             try:
                 commands = [await self._parse(lane.replica, message, item.name) for message in item.messages]
+            except DeposedError:
+                return  # recorded, it might be read by the successor, without the result that belongs to it
             except OSError as error:
                 logger.warning("a result of %s waits (%s): %s", lane.replica, item.name, error)
                 lane.reader.offer_again(item.name)
@@ -208,35 +221,20 @@ class Mailroom:
             self._submit(Mail(lane.replica, item.name, tuple(command for command in commands if command)))
 
     async def _parse(self, replica: ReplicaName, message: Message, file: str) -> Command | None:
-        """The command of one message. Raises OSError when a result could not be copied for our own reasons."""
+        """The command of one message.
+
+        Raises OSError when a result could not be copied for our own reasons, DeposedError when it is not ours to take.
+        """
         command = parse_message(replica, message, key=f"{replica}/{file}")
-        if isinstance(message, Finished) and isinstance(command, FinishAttempt) and self._is_winner(replica, message):
-            return await self._with_result(command)
+        if isinstance(command, FinishAttempt) and self._results.is_winner(command):
+            return await self._results.take(command)
         return command
 
-    async def _with_result(self, command: FinishAttempt) -> FinishAttempt:
-        """The command with what was taken over, or as a failure where the result is not acceptable."""
-        if command.inline:  # the record will hold all of it: no walk, no sync, no thread
-            return accept_result(command, write_inline_result(self._layout, command.task, command.result))
-        loop = asyncio.get_running_loop()
-        copied = await loop.run_in_executor(
-            self._copiers, copy_result, self._layout, command.agent, command.task, command.attempt
-        )
-        return accept_result(command, copied)
-
-    def _is_winner(self, replica: ReplicaName, message: Finished) -> bool:
-        """Whether this is a success of the attempt that is current: only that one's result is worth a copy."""
-        task = self._state.tasks.get(message.task)
-        return (
-            message.outcome == "Succeeded"
-            and task is not None
-            and not task.phase.is_terminal
-            and (task.agent, task.attempt, task.incarnation) == (replica, message.attempt, message.incarnation)
-        )
-
     def _set_aside(self, lane: _Lane, item: Malformed) -> None:
-        """Put a bad file into quarantine and say so."""
+        """Put a bad file into quarantine and say so, while this process leads."""
         try:
+            if self._is_deposed():
+                return
             lane.reader.quarantine(item.name)
         except OSError as error:
             logger.warning("a bad message of %s could not be put aside: %s", lane.replica, error)

@@ -82,7 +82,7 @@ class Coordinator:
 
         log = EventLog.open(Layout(root), Opening(holder, floor_epoch), replay)
         layout = log.layout
-        sweep_temporaries(layout.orchestration, layout.locks, layout.blobs, layout.shared_context)
+        sweep_temporaries(layout.orchestration, layout.locks, layout.blobs, layout.shared_context, layout.results)
         with contextlib.ExitStack() as stack:
             stack.callback(log.abandon)
             coordinator = cls(log, state)

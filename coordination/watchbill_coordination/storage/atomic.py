@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -63,9 +64,12 @@ def make_directories(*paths: Path) -> None:
 
 
 def sweep_temporaries(*directories: Path) -> None:
-    """Remove temporary files that a killed process left behind more than SWEEP_SECONDS ago."""
+    """Remove temporary files and folders that a killed process left behind more than SWEEP_SECONDS ago."""
     oldest = time.time() - SWEEP_SECONDS
     for path in [path for directory in directories for path in directory.glob(f"{TEMPORARY}*")]:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest:
-                path.unlink()
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()

@@ -1,19 +1,21 @@
 """Taking over the result of an attempt.
 
-Owns the copy from an agent's work folder to shared-context/results/<task uid>/, where dependants read it. Invariant: a
-result is there whole or not at all, and holds regular files of at most MAX_RESULT_BYTES together; it is durable when it
-was copied, while one that is `stdout` alone and short, an inline one, follows from the record of its acceptance: it is
-written without a sync, and again after a crash. What the agent left is hostile: it is walked by descriptors, no link
-is followed, and depth, count, names and bytes have limits. Never decides whether the attempt is the current one: the
-caller does, before.
+Owns the copy from an agent's work folder to shared-context/results/<task uid>/, where dependants read it. The copy
+lies under a hidden name of its own until `publish_result`. Invariant: a result is there whole or not at all, and holds
+regular files of at most MAX_RESULT_BYTES together; it is durable when it was copied, published and synced, while one
+that is `stdout` alone and short, an inline one, follows from the record of its acceptance: it is written without a
+sync, and again after a crash. What the agent left is hostile: it is walked by descriptors, no link is followed, and
+depth, count, names and bytes have limits. Never decides whether the attempt is the current one: the caller does, at the
+moment of publishing.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +35,11 @@ OUTPUT = "stdout"  #: the file with what a program printed; all that an inline r
 
 @dataclass(frozen=True, slots=True)
 class ResultCopied:
-    """It lies in shared-context/results/<uid>/, durable."""
+    """It lies beside the results, under a name that nobody looks for."""
 
     files: int
     bytes: int
+    hidden: Path = field(default=Path(), compare=False)  #: where; no other copy ever has this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,11 @@ class _Walk:
 
 
 def copy_result(layout: Layout, replica: ReplicaName, task: TaskUid, attempt: int) -> ResultCopied | ResultRefused:
-    """Copy what an attempt left in its result folder; without such a folder the result is empty.
+    """Copy what an attempt left in its result folder, hidden; without such a folder the result is empty.
 
-    Reads everything within the limits before it writes anything, replaces what a crash may have left under the
-    same uid, and syncs files and folders. Raises OSError when our own side of the volume fails (full, read-only).
+    Reads everything within the limits before it writes anything, and syncs files and folders. Touches no other copy:
+    not of another attempt, nor of another process. Raises OSError when our own side of the volume fails (full,
+    read-only).
     """
     walk = _Walk()
     work = layout.workspace(replica) / "work"
@@ -81,15 +85,58 @@ def copy_result(layout: Layout, replica: ReplicaName, task: TaskUid, attempt: in
         return ResultRefused(f"the result folder cannot be read: {error}")
     except _RefusedError as error:
         return ResultRefused(str(error))
-    _publish(walk, layout.result(task))
-    return ResultCopied(len(walk.files), walk.bytes)
+    return _store(walk, layout.result(task), attempt)
 
 
-def write_inline_result(layout: Layout, task: TaskUid, text: str, *, sync: bool = False) -> ResultCopied:
-    """Write a result that is one file with this text. Raises OSError as `copy_result` does."""
+def copy_inline_result(layout: Layout, task: TaskUid, attempt: int, text: str) -> ResultCopied:
+    """Write a result that is one file with this text, hidden, without a sync. Raises OSError as `copy_result`."""
     content = text.encode()
-    _publish(_Walk(files=[(OUTPUT, content, False)]), layout.result(task), sync=sync)
-    return ResultCopied(1, len(content))
+    return _store(_Walk(files=[(OUTPUT, content, False)], bytes=len(content)), layout.result(task), attempt, sync=False)
+
+
+def publish_result(
+    layout: Layout, task: TaskUid, copied: ResultCopied, check_fence: Callable[[], None] = lambda: None
+) -> bool:
+    """Give a copy its name; whether another one had it, which `discard_result` removes then.
+
+    Durable only after `sync_results`. `check_fence` raises where another process leads: it is called right before the
+    name is given, and once more before a result that has the name by then is moved away. So a process that is paused
+    between look-up and rename, and deposed meanwhile, takes no accepted result's place, except one without any files;
+    or if it paused after the second look-up, which needs a result of an earlier attempt there. Raises what that raises
+    and OSError; nothing is published then.
+    """
+    target = layout.result(task)
+    check_fence()
+    try:
+        os.rename(copied.hidden, target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    else:
+        return False
+    check_fence()  # what lies there is of an attempt that never counted, unless a successor published it just now
+    os.rename(target, _replaced(copied))
+    os.rename(copied.hidden, target)
+    return True
+
+
+def discard_result(copied: ResultCopied) -> None:
+    """Remove a copy that was not published, and what one that was had to replace. Never raises OSError."""
+    for folder in (copied.hidden, _replaced(copied)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sync_results(layout: Layout) -> None:
+    """Make the names of the published results durable. Raises OSError."""
+    sync_directory(layout.results)
+
+
+def write_inline_result(layout: Layout, task: TaskUid, text: str) -> ResultCopied:
+    """Put a result that is one file with this text in its place, whatever is there. Raises OSError as `copy_result`."""
+    copied = copy_inline_result(layout, task, 0, text)
+    if publish_result(layout, task, copied):
+        discard_result(copied)
+    return copied
 
 
 def restore_inline_result(layout: Layout, task: TaskUid, text: str) -> bool:
@@ -152,41 +199,34 @@ def _blocks(fd: int, room: int) -> Iterator[bytes]:
         yield block
 
 
-def _publish(walk: _Walk, target: Path, *, sync: bool = True) -> None:
-    """Write everything under a temporary name, sync it, and give it its name."""
-    temporary = target.with_name(TEMPORARY + target.name)
-    _make_anew(temporary)
+def _store(walk: _Walk, target: Path, attempt: int, *, sync: bool = True) -> ResultCopied:
+    """Write everything under a name of its own, and sync it."""
+    hidden = target.with_name(f"{TEMPORARY}{target.name}.{attempt}.{secrets.token_hex(8)}")
+    _make_folder(hidden)
     try:
         for folder in walk.folders:  # parents come first
-            (temporary / folder).mkdir()
+            (hidden / folder).mkdir()
         for path, content, executable in walk.files:
-            _write(temporary / path, content, 0o755 if executable else 0o644, sync=sync)
+            _write(hidden / path, content, 0o755 if executable else 0o644, sync=sync)
         for folder in [*reversed(walk.folders), ""] if sync else ():
-            sync_directory(temporary / folder)
-        try:
-            os.rename(temporary, target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            shutil.rmtree(target)  # copied before a crash, and never announced
-            os.rename(temporary, target)
+            sync_directory(hidden / folder)
     except OSError:
-        with suppress(OSError):
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)
         raise
-    if sync:
-        sync_directory(target.parent)
+    return ResultCopied(len(walk.files), walk.bytes, hidden)
 
 
-def _make_anew(folder: Path) -> None:
-    """Make an empty folder, whatever a crash may have left of that name."""
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and those above it where this is the first result."""
     try:
         folder.mkdir()
     except FileNotFoundError:
         folder.mkdir(parents=True)
-    except FileExistsError:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+
+
+def _replaced(copied: ResultCopied) -> Path:
+    """Where that goes whose name this copy takes."""
+    return copied.hidden.with_name(f"{copied.hidden.name}.replaced")
 
 
 def _write(path: Path, content: bytes, mode: int, *, sync: bool) -> None:

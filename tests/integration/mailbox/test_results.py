@@ -21,6 +21,9 @@ from watchbill_coordination.storage.results import (
     ResultCopied,
     ResultRefused,
     copy_result,
+    discard_result,
+    publish_result,
+    sync_results,
 )
 
 UID = TaskUid("0d5a9f6e-3e0c")
@@ -40,7 +43,13 @@ def result(layout: Layout) -> Path:
 
 
 def copy(layout: Layout) -> ResultCopied | ResultRefused:
-    return copy_result(layout, REPLICA, UID, 2)
+    """Copy and publish."""
+    copied = copy_result(layout, REPLICA, UID, 2)
+    if isinstance(copied, ResultCopied):
+        publish_result(layout, UID, copied)
+        discard_result(copied)
+        sync_results(layout)
+    return copied
 
 
 def refusal(layout: Layout) -> str:
