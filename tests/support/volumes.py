@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from support.deciding import accept, declare, finish, register, submit
@@ -9,7 +11,9 @@ from support.logs import HOLDER
 from watchbill_coordination.coordinator.coordinator import Coordinator
 from watchbill_coordination.coordinator.projecting import list_projections
 from watchbill_coordination.core.commands import Command
+from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.layout import Layout
+from watchbill_coordination.storage.results import OUTPUT
 
 NOW = 1_763_800_000.0  #: seconds
 
@@ -42,6 +46,24 @@ def write_volume(root: Path) -> Layout:
     write_story(coordinator)
     coordinator.close()
     return Layout(root)
+
+
+def hold_up_opening(root: Path) -> Path:
+    """Write a volume whose opening stands still at the file of a result, a pipe; return that."""
+    coordinator = open_coordinator(root)
+    do(coordinator, declare(), register(), submit("t-1"), accept("t-1"))
+    do(coordinator, replace(finish("t-1"), result="x", inline=True, files=1, bytes=1))
+    coordinator.abandon()
+    pipe = coordinator.layout.result(TaskUid("t-1")) / OUTPUT
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    return pipe
+
+
+def let_go(pipe: Path) -> None:
+    """Wait until the opening stands still there, and let it go on."""
+    with pipe.open("wb", 0):
+        pipe.unlink()
 
 
 def load_projections(layout: Layout) -> dict[str, bytes]:

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from support.api_server import ApiServer
-from support.deciding import accept, declare, finish, register, submit
 from support.local_system import agent
 from support.operator_process import AGENTS, LEASE, LEASE_SECONDS, TASKS, OperatorProcess, task
-from support.volumes import do, open_coordinator
+from support.volumes import hold_up_opening, let_go
 from support.waiting import wait_for
-from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.epochs import acquire_epoch, load_own_holder
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.results import OUTPUT
 
 PODS = "/api/v1/namespaces/default/pods"
 Start = Callable[..., OperatorProcess]
 pytestmark = pytest.mark.usefixtures("server")
-
-
-def hold_up_opening(root: Path) -> Callable[[], None]:
-    """Make a volume whose opening stands still at the file of a result, a pipe; return what lets it go on."""
-    coordinator = open_coordinator(root)
-    do(coordinator, declare(), register(), submit("t-1"), accept("t-1"))
-    do(coordinator, replace(finish("t-1"), result="x", inline=True, files=1, bytes=1))
-    coordinator.abandon()
-    pipe = coordinator.layout.result(TaskUid("t-1")) / OUTPUT
-    pipe.parent.mkdir(parents=True)
-    os.mkfifo(pipe)
-
-    def let_go() -> None:
-        with pipe.open("wb", 0) as file:  # waits for the reader
-            file.write(b"x")
-            pipe.unlink()
-
-    return let_go
 
 
 def test_the_lease_names_the_log_and_the_epoch(server: ApiServer, operator: Start) -> None:
@@ -167,25 +143,25 @@ def test_another_log_is_not_led_from(operator: Start) -> None:
 def test_the_lease_is_kept_while_the_log_is_read(server: ApiServer, operator: Start) -> None:
     """A long log, or many results that a power cut took, may take longer than the Lease lasts."""
     one = operator()
-    let_go = hold_up_opening(one.root)
+    pipe = hold_up_opening(one.root)
     one.start()
     wait_for(lambda: one.status.get("http") and "reading the log" in one.get("/readyz")[1], "it reads the log")
     renewed = server.get(LEASE)["spec"]["renewTime"]
     wait_for(lambda: server.get(LEASE)["spec"]["renewTime"] != renewed, "the lease is renewed", 10)
 
     assert one.get("/healthz")[0] == 200
-    let_go()
+    let_go(pipe)
     one.wait_until_leading()
 
 
 def test_a_stop_while_the_log_is_read_leaves_nobody_behind_on_the_volume(operator: Start) -> None:
     """It waits until the log is open, and lets go of it."""
     one = operator()
-    let_go = hold_up_opening(one.root)
+    pipe = hold_up_opening(one.root)
     one.start()
     wait_for(lambda: one.status.get("http") and "reading the log" in one.get("/readyz")[1], "it reads the log")
     one.send(signal.SIGTERM)
-    let_go()
+    let_go(pipe)
 
     assert one.wait() == 0
     assert operator("two").lead().is_alive
