@@ -28,6 +28,7 @@ class Listener:
     def __init__(self, *behaviours: Serve) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
+        self.closed = 0
         self._behaviours = list(behaviours)
         self._socket = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._run, daemon=True).start()
@@ -58,6 +59,7 @@ class Listener:
             self.connections += 1
             with connection:
                 behave(connection)
+            self.closed += 1
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def test_a_connection_that_was_closed_meanwhile_is_replaced(listen: Callable[...
     server = listen(answer, answer)
     api = server.api
     api.send_blocking(LIST)
-    wait_for(lambda: server.requests and server.connections == 1, "the first connection was served")
+    wait_for(lambda: server.closed == 1, "the first connection was closed")
 
     assert api.send_blocking(LIST)["kind"] == "X"
 
