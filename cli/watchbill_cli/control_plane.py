@@ -12,8 +12,8 @@ from pathlib import Path
 
 from watchbill_cli.cluster import Cluster
 from watchbill_cli.home import Home, Refused
-from watchbill_cli.install import write_private
 from watchbill_cli.kubectl import run_kubectl
+from watchbill_local.certificate import write_private
 
 SMALL = "small"
 
@@ -46,7 +46,7 @@ def adopt_kubeconfig(home: Home, kubeconfig: Path) -> Cluster:
         raise Refused(f"cannot read the kubeconfig {kubeconfig}: {error.strerror}") from error
     text = run_kubectl(kubeconfig, ["config", "view", "--raw", "--flatten", "--minify", "-o", "json"])
     taken = home.run / "kubeconfig.taken"
-    write_private(taken, text)
+    write_private(str(taken), text)
     cluster = Cluster(taken)
     uid = cluster.namespace_uid()
     before = _load(home).get("namespace", uid)
@@ -78,4 +78,4 @@ def _load(home: Home) -> dict[str, str]:
 
 
 def _save(home: Home, **kept: str) -> None:
-    write_private(home.run / "control-plane", json.dumps(kept))
+    write_private(str(home.run / "control-plane"), json.dumps(kept))

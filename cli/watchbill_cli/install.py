@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from watchbill_cli.cluster import Cluster
 from watchbill_cli.home import Home, Refused, data_file
 from watchbill_cli.kubectl import run_kubectl
+from watchbill_local.certificate import write_private
 
 ACCOUNT = "watchbill-operator"
 TOKEN_DURATION = "720h"  # noqa: S105  # each start renews it; a server may grant less
@@ -58,13 +59,4 @@ def write_operator_kubeconfig(home: Home) -> None:
     token = run_kubectl(home.kubeconfig, ["create", "token", ACCOUNT, f"--duration={TOKEN_DURATION}"]).strip()
     config["users"] = [{"name": ACCOUNT, "user": {"token": token}}]
     config["contexts"][0]["context"]["user"] = ACCOUNT
-    write_private(home.operator_kubeconfig, json.dumps(config))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only this user may read."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_private(str(home.operator_kubeconfig), json.dumps(config))

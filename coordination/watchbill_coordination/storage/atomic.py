@@ -68,8 +68,9 @@ def sweep_temporaries(*directories: Path) -> None:
     oldest = time.time() - SWEEP_SECONDS
     for path in [path for directory in directories for path in directory.glob(f"{TEMPORARY}*")]:
         with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < oldest:
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
+            if path.stat().st_mtime >= oldest:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
