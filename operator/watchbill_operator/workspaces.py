@@ -18,7 +18,7 @@ from watchbill_coordination.storage.layout import Layout
 from watchbill_operator.conditions import Finding
 from watchbill_operator.tree_removal import remove_tree
 
-PART_MODES = {"inbox": 0o755, "outbox": 0o1777, "work": 0o1777, "state": 0o1777}
+PART_MODES = {"inbox": 0o755, "outbox": 0o1777, "work": 0o1777, "state": 0o1777, "grants": 0o755, "ledger": 0o1777}
 FOLDER_MODE = 0o755
 CLEANUP_LIMIT = 256  #: tasks in one message
 LISTING_LIMIT = 10_000  #: names looked at in one folder

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from watchbill_coordination.core.events import EVENT_TYPES
+from watchbill_coordination.core.event_types import EVENT_TYPES
 from watchbill_coordination.core.state import State
 from watchbill_operator.metrics import Metrics
 

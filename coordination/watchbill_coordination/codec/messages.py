@@ -17,7 +17,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from watchbill_coordination.core.messages import MESSAGE_TYPES, Ack, Assign, Cancel, Cleanup, Drain, Message
+from watchbill_coordination.core.messages import (
+    MESSAGE_TYPES,
+    Ack,
+    Answer,
+    Assign,
+    Cancel,
+    ChildEnded,
+    Cleanup,
+    Drain,
+    Message,
+)
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 
 VERSION = 1
@@ -28,8 +38,8 @@ MAX_TEXT = 300_000  #: characters of a text without a limit of its own
 MAX_MEMBERS = 10_000  #: of one list or mapping
 MAX_NUMBER = 2**53  #: every JSON reader agrees on integers below it
 TEXT_LIMITS: Mapping[str, int] = {"incarnation": 300, "message": 4096, "outcome": 32, "reason": 64, "result": 4096}
-FROM_OPERATOR: tuple[type[Message], ...] = (Ack, Assign, Cancel, Cleanup, Drain)
-OUTCOMES = ("Succeeded", "Failed", "Cancelled")
+FROM_OPERATOR: tuple[type[Message], ...] = (Ack, Answer, Assign, Cancel, ChildEnded, Cleanup, Drain)
+OUTCOMES = ("Succeeded", "Failed", "Cancelled", "GivenBack")
 
 _NAME = re.compile(r"(?P<number>[0-9]{20})-(?P<kind>[a-z]{1,32})-(?P<digest>[0-9a-f]{8})\.jsonl")
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")

@@ -21,7 +21,8 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from watchbill_coordination.codec.canonical import Unencodable, decode_json, encode_canonical, encode_text
-from watchbill_coordination.core.events import EVENT_TYPES, Event, Recorded
+from watchbill_coordination.core.event_types import EVENT_TYPES
+from watchbill_coordination.core.events import Event, Recorded
 
 VERSION = 1
 MAX_LINE = 1 << 20  #: bytes, newline included

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
+from watchbill_coordination.core.usage import Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class SubmitTask(Command):
     name: str
     spec: Mapping[str, Any]
     generation: int
+    parent: str = ""  #: uid of the Task whose attempt asked for it, by its annotation; empty: a user's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ class AcceptAttempt(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishAttempt(Command):
-    """An agent says how an attempt ended. `outcome` is Succeeded, Failed or Cancelled."""
+    """An agent says how an attempt ended. `outcome` is Succeeded, Failed, Cancelled or GivenBack."""
 
     agent: ReplicaName
     incarnation: str
@@ -91,6 +93,76 @@ class FinishAttempt(Command):
     inline: bool = False  #: the accepted result is `stdout` alone, and that exactly `result`
     files: int = 0
     bytes: int = 0
+    retry_after_seconds: float = 0.0  #: GivenBack: the pool's credential is of no use sooner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportUsage(Command):
+    """What an attempt has used of its model so far, by the broker's ledger. Each report replaces the one before."""
+
+    agent: ReplicaName
+    task: TaskUid
+    attempt: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportProgress(Command):
+    """An attempt says how far it is."""
+
+    agent: ReplicaName
+    incarnation: str
+    task: TaskUid
+    attempt: int
+    text: str
+    percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLock(Command):
+    """An attempt asks for a lock while it works."""
+
+    agent: ReplicaName
+    incarnation: str
+    task: TaskUid
+    attempt: int
+    request: int
+    name: str
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnLock(Command):
+    """An attempt gives a lock back that it had asked for."""
+
+    agent: ReplicaName
+    incarnation: str
+    task: TaskUid
+    attempt: int
+    request: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitChild(Command):
+    """An attempt asks for a Task of its own making."""
+
+    agent: ReplicaName
+    incarnation: str
+    task: TaskUid
+    attempt: int
+    request: int
+    name: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleChild(Command):
+    """What the API server said to a Task that an attempt had asked for: its uid, or a refusal."""
+
+    name: str  #: of the Task
+    uid: str = ""  #: empty: refused
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""Facts that happened: every type of event, and the envelope that the log puts around one.
+"""Facts that happened: events of the log, of agents and of tasks, and the envelope that the log puts around one.
 
-Owns the vocabulary of the log. Invariant: a class here is a format on disk; fields are only ever added, with a
-default. In a record, `task` and `agent` are members of their own and every other field lies in `data`; `agent`
-is an Agent's name in events about pools and a replica's name (`<agent>-<n>`) in events about its members.
+Owns the vocabulary of the log but for what happens while an attempt works (`working_events`). Invariant: a class here
+is a format on disk; fields are only ever added, with a default. In a record, `task` and `agent` are members of their
+own and every other field lies in `data`; `agent` is an Agent's name in events about pools and a replica's name
+(`<agent>-<n>`) in events about its members.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class AgentDeclared(Event):
     agent: AgentName
     uid: str
     generation: int
-    spec: Mapping[str, Any]  #: role, replicas, tasksPerReplica, taskTypes, suspend, drainSeconds
+    spec: Mapping[str, Any]  #: role, replicas, tasksPerReplica, taskTypes, suspend, drainSeconds, runner, budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,8 @@ class TaskSubmitted(Event):
     name: str
     spec: Mapping[str, Any]  #: the API form, defaults filled in
     generation: int = 1
+    parent: str = ""  #: uid of the Task whose attempt asked for it; empty: a user's
+    depth: int = 0  #: of the parent plus one; 0 for a user's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +331,3 @@ class MessageRejected(Event):
     agent: ReplicaName
     file: str
     reason: str
-
-
-EVENT_TYPES: Mapping[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}

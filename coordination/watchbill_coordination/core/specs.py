@@ -33,6 +33,7 @@ class RetryPolicy:
     initial_delay_seconds: float = 5.0
     backoff_multiplier: float = 2.0
     max_delay_seconds: float = 300.0
+    prefer_same_agent_seconds: float = 0.0  #: how long a retry waits for the replica that had the last attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class TaskSpec:
     suspend: bool = False
     cancel: bool = False
     ttl_seconds_after_finished: float | None = None  #: None: kept until somebody deletes it
+    output_schema: Mapping[str, Any] | None = None  #: JSON schema that the result must satisfy
 
     @property
     def route(self) -> tuple[str, str, str]:
@@ -77,6 +79,8 @@ class AgentSpec:
     task_types: tuple[str, ...] = ()
     suspend: bool = False
     drain_seconds: float = 30.0
+    runner: str = "command"  #: command | claude
+    budget_per_task_usd: float | None = None  #: all attempts of a task together; None: no limit
 
     @property
     def wanted(self) -> int:
@@ -112,11 +116,13 @@ def parse_task_spec(raw: Mapping[str, Any]) -> TaskSpec:
             initial_delay_seconds=float(retry.get("initialDelaySeconds", default.initial_delay_seconds)),
             backoff_multiplier=float(retry.get("backoffMultiplier", default.backoff_multiplier)),
             max_delay_seconds=float(retry.get("maxDelaySeconds", default.max_delay_seconds)),
+            prefer_same_agent_seconds=float(retry.get("preferSameAgentSeconds", default.prefer_same_agent_seconds)),
         ),
         context=tuple(raw.get("context") or ()),
         suspend=bool(raw.get("suspend", False)),
         cancel=bool(raw.get("cancel", False)),
         ttl_seconds_after_finished=None if ttl is None else float(ttl),
+        output_schema=raw.get("outputSchema"),
     )
 
 
@@ -124,6 +130,7 @@ def parse_agent_spec(raw: Mapping[str, Any]) -> AgentSpec:
     """Read the API form of an Agent's spec, or the shorter one that `AgentDeclared` carries."""
     role = raw.get("role") or ""
     types = raw.get("taskTypes")
+    per_task = (raw.get("budget") or {}).get("perTaskUSD")
     return AgentSpec(
         role=role,
         replicas=int(raw.get("replicas", 1)),
@@ -131,7 +138,17 @@ def parse_agent_spec(raw: Mapping[str, Any]) -> AgentSpec:
         task_types=TYPES_BY_ROLE.get(role, ()) if types is None else tuple(types),
         suspend=bool(raw.get("suspend", False)),
         drain_seconds=float(raw.get("drainSeconds", 30)),
+        runner=parse_runner(raw),
+        budget_per_task_usd=None if per_task is None else float(per_task),
     )
+
+
+def parse_runner(raw: Mapping[str, Any]) -> str:
+    """What runs tasks: `claude` or `command`. A record carries the word, the API form an object with one member."""
+    runner = raw.get("runner") or "command"
+    if isinstance(runner, str):
+        return runner
+    return "claude" if runner.get("claude") is not None else "command"
 
 
 def parse_replica_name(name: str) -> tuple[AgentName, int] | None:
@@ -151,4 +168,6 @@ def build_agent_record(spec: AgentSpec) -> dict[str, Any]:
         "taskTypes": list(spec.task_types),
         "suspend": spec.suspend,
         "drainSeconds": spec.drain_seconds,
+        "runner": spec.runner,
+        "budget": {} if spec.budget_per_task_usd is None else {"perTaskUSD": spec.budget_per_task_usd},
     }

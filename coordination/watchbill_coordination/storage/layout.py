@@ -12,8 +12,10 @@ from pathlib import Path
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 
 ACTIVE = "event-log.jsonl"
-WORKSPACE_PARTS = ("inbox", "outbox", "work", "state")
+WORKSPACE_PARTS = ("inbox", "outbox", "work", "state", "grants", "ledger")
 HEARTBEAT = "heartbeat.json"  #: below a workspace's state/
+TRANSCRIPTS = "transcripts"  #: below a workspace's state/: `<task uid>-<attempt>.jsonl`
+GRANTS = "grants.json"  #: below a workspace's grants/: which attempts may use the model; read by the broker alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +105,22 @@ class Layout:
         return self.root / "agent-workspaces"
 
     def workspace(self, replica: ReplicaName) -> Path:
-        """Folder of one replica, with inbox/, outbox/, work/ and state/."""
+        """Folder of one replica: inbox/, outbox/, work/, state/ of its agent, grants/ and ledger/ of its broker."""
         return self.workspaces / replica
 
     def result(self, task: TaskUid) -> Path:
         """Accepted result of one task."""
         return self.results / task
+
+
+def transcript_file(task: TaskUid, attempt: int) -> str:
+    """Name of an attempt's transcript."""
+    return f"{task}-{attempt}.jsonl"
+
+
+def ledger_file(task: TaskUid, attempt: int) -> str:
+    """Name of the broker's account of an attempt, below a workspace's ledger/."""
+    return f"{task}-{attempt}.json"
 
 
 def work_directory(task: TaskUid, attempt: int) -> str:

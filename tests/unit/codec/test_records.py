@@ -26,7 +26,8 @@ from watchbill_coordination.codec.records import (
     encode_data,
     read_header,
 )
-from watchbill_coordination.core.events import EVENT_TYPES, Event, LogOpened, Recorded, TaskQueued, TaskSubmitted
+from watchbill_coordination.core.event_types import EVENT_TYPES
+from watchbill_coordination.core.events import Event, LogOpened, Recorded, TaskQueued, TaskSubmitted
 from watchbill_coordination.core.specs import TaskUid
 
 GENESIS = compute_genesis("0" * 32)

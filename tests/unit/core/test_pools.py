@@ -34,7 +34,8 @@ def test_only_the_decisive_part_of_a_spec_is_recorded() -> None:
     (declared,) = ledger.do(declare(env=[{"name": "KEY", "value": "secret"}]))
 
     assert isinstance(declared, AgentDeclared)
-    assert sorted(declared.spec) == ["drainSeconds", "replicas", "role", "suspend", "taskTypes", "tasksPerReplica"]
+    decisive = {"budget", "drainSeconds", "replicas", "role", "runner", "suspend", "taskTypes", "tasksPerReplica"}
+    assert declared.spec.keys() == decisive
 
 
 def test_an_older_sight_of_an_agent_changes_nothing() -> None:
