@@ -4,33 +4,36 @@
 .PHONY: help up down test check format bench control-plane clean
 SHELL := /bin/sh
 INPUT ?= .
-pytest = pytest -n 4 --dist loadfile
-user = venv=$$(scripts/environment user) && export PATH="$$venv/bin:$$PATH"
-development = venv=$$(scripts/environment development) && export PATH="$$venv/bin:$$PATH"
+# Words of the command line alone: an environment may have a MODEL or a RUNNER of its own.
+given = $(if $(filter command,$(origin $1)),$($1))
+chosen = $(if $(call given,MODEL),--model "$(MODEL)") $(if $(call given,RUNNER),--runner "$(RUNNER)")
+# A key is for `watchbill start` alone, which puts it into a Secret: what is installed does not see it.
+environment = env -u ANTHROPIC_API_KEY -u ANTHROPIC_AUTH_TOKEN -u CLAUDE_CODE_OAUTH_TOKEN scripts/environment
+in = venv=$$($(environment) $1) && export PATH="$$venv/bin:$$PATH"
 
 help:  ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
 
-up:  ## start the system and run the quickstart on INPUT (default: this folder)
-	@$(user) && exec watchbill start --quickstart "$(INPUT)"
+up:  ## start the system and run the quickstart on INPUT (default: this folder); MODEL=scripted or RUNNER=claude: with Claude Code
+	@$(call in,$(if $(strip $(chosen)),claude,user)) && exec watchbill start --quickstart "$(INPUT)" $(chosen)
 
 down:  ## stop the system; nothing is lost
-	@$(user) && exec watchbill stop
+	@$(call in,user) && exec watchbill stop
 
 test:  ## what a user runs: no Go, no Docker, no root, within 5 minutes
-	@$(development) && exec $(pytest)
+	@$(call in,development) && exec pytest -n 4 --dist loadfile -m "not claude"
 
-check:  ## everything that CI runs; on real Kubernetes too, once `make control-plane` has built it
-	@$(development) && exec scripts/check
+check:  ## everything that CI runs: with Claude Code, and on real Kubernetes once `make control-plane` has built it
+	@$(call in,complete) && exec scripts/check
 
 control-plane:  ## build the real control plane that tests can run on (needs Go; the second time is instant)
-	@$(development) && exec scripts/control-plane build
+	@$(call in,development) && exec scripts/control-plane build
 
 format:  ## format and mend what can be mended
-	@$(development) && ruff format . && ruff check --fix .
+	@$(call in,development) && ruff format . && ruff check --fix .
 
 bench:  ## measure; prints the table of docs/benchmarks.md
-	@$(development) && PYTHONPATH=tests exec python -m benchmarks
+	@$(call in,complete) && PYTHONPATH=tests exec python -m benchmarks
 
 clean:  ## remove the environment and caches
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
