@@ -16,19 +16,22 @@ MAX_MESSAGE = 2000  #: characters of `Outcome.message`
 EX_TEMPFAIL, EX_CONFIG = 75, 78  #: sysexits(3): try again later; try not again before somebody mends it
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  #: what shells answer for a program that they cannot start
 
-SUCCEEDED, FAILED, CANCELLED = "Succeeded", "Failed", "Cancelled"
+SUCCEEDED, FAILED, CANCELLED, GIVEN_BACK = "Succeeded", "Failed", "Cancelled", "GivenBack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """End of an attempt."""
 
-    outcome: str  #: Succeeded | Failed | Cancelled
+    outcome: str  #: Succeeded | Failed | Cancelled | GivenBack
     reason: str = ""
     message: str = ""
     retryable: bool = True
     exit_code: int | None = None  #: 128 + signal for a program that a signal ended
     result: str = ""  #: first part of its output
+    retry_after_seconds: float = 0.0  #: GivenBack: nobody with this credential need try sooner
+    turns: int = 0  #: of the model
+    seconds: float = 0.0  #: that the model session took
 
 
 def classify_exit(code: int, *, output: str, errors: str) -> Outcome:
