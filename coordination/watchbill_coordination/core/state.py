@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from watchbill_coordination.core.index import Index
 from watchbill_coordination.core.specs import AgentName, AgentSpec, ReplicaName, TaskSpec, TaskUid
+from watchbill_coordination.core.usage import Usage
 
 
 class Phase(StrEnum):
@@ -84,6 +85,13 @@ class TaskState:
     result: str = ""
     exit_code: int | None = None
     locks: Mapping[str, int] = field(default_factory=dict)  #: held now: name → fencing token
+    give_backs: int = 0  #: attempts that their agents gave back for a reason that was not the task's
+    preferred: ReplicaName | None = None  #: queued: nobody else may take it for now
+    preferred_until: float = 0.0  #: end of that wait, be it over or not; 0: none since the last attempt
+    usage: Mapping[int, Usage] = field(default_factory=dict)  #: attempt → what it used of its model
+    history: tuple[str, ...] = ()  #: how the newest attempts ended, a sentence each, oldest first
+    parent: str = ""  #: uid of the Task whose attempt asked for it; empty: a user's
+    depth: int = 0  #: 0 for a user's Task, of the parent plus one otherwise
     changed_at: float = 0.0  #: of the last change of phase
     last_seq: int = 0  #: seq of the newest record about this task
     epoch: int = 0  #: ep of that record
@@ -136,8 +144,16 @@ class AgentState:
     declared_at: float = 0.0  #: when it was created or last asked for more replicas
     signal: Level = Level.NORMAL  #: what ready against wanted says at this moment, without hysteresis
     crossed: tuple[float, float, float] = (0.0, 0.0, 0.0)  #: when the signal last crossed each threshold
+    parked_until: float = 0.0  #: its credential is of no use before; 0: it gets tasks
+    parked_reason: str = ""
+    parked_message: str = ""
     last_seq: int = 0
     epoch: int = 0
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it gets no tasks because of its credential."""
+        return self.parked_until > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
