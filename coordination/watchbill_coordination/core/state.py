@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from watchbill_coordination.core.index import Index
+from watchbill_coordination.core.requests import Child, ChildOrder, Requests, TaskProgress
 from watchbill_coordination.core.specs import AgentName, AgentSpec, ReplicaName, TaskSpec, TaskUid
 from watchbill_coordination.core.usage import Usage
 
@@ -92,6 +93,8 @@ class TaskState:
     history: tuple[str, ...] = ()  #: how the newest attempts ended, a sentence each, oldest first
     parent: str = ""  #: uid of the Task whose attempt asked for it; empty: a user's
     depth: int = 0  #: 0 for a user's Task, of the parent plus one otherwise
+    progress: TaskProgress | None = None  #: what the newest attempt said of it
+    children: Mapping[str, Child] = field(default_factory=dict)  #: Tasks that its attempts submitted, by name
     changed_at: float = 0.0  #: of the last change of phase
     last_seq: int = 0  #: seq of the newest record about this task
     epoch: int = 0  #: ep of that record
@@ -108,6 +111,7 @@ class Attempt:
     stopping: bool = False  #: its task was cancelled or deleted; the slot is free when the agent confirms
     stopping_seq: int = 0
     locks: tuple[str, ...] = ()  #: held until the slot is free, even when the task is deleted
+    requests: Requests = Requests()  #: what it asked for while it works
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +182,7 @@ class State:
     tasks: dict[TaskUid, TaskState] = field(default_factory=dict)
     names: dict[str, TaskUid] = field(default_factory=dict)  #: name → uid of the newest Task of that name
     locks: dict[str, LockState] = field(default_factory=dict)
+    children: dict[str, ChildOrder] = field(default_factory=dict)  #: by name: Tasks to be created for attempts
     context: dict[str, str] = field(default_factory=dict)  #: path below shared-context → digest
     outcomes: dict[TaskUid, Phase] = field(default_factory=dict)  #: of deleted Tasks that others are bound to
     tokens: int = 0  #: fencing tokens given so far
