@@ -2,8 +2,9 @@
 
 Owns the life of the agent process (Phase) and of its attempts (Stage). Invariant: an attempt is started at most once
 in a life of the process and ends with exactly one report, unless the process itself is told to stop: then its running
-work goes back by `released`, so that the operator queues it again at once. Takes values and returns effects; the loop
-carries them out. Keeps no clock and does no I/O.
+work goes back by `released`, so that the operator queues it again at once. What is said to an attempt reaches it while
+it runs and is not asked to stop. Takes values and returns effects; the loop carries them out. Keeps no clock and does
+no I/O.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from watchbill_agent.outcome import CANCELLED, SUCCEEDED, Outcome
 from watchbill_coordination.core.messages import (
     Accepted,
     Ack,
+    Answer,
     Assign,
     Cancel,
+    ChildEnded,
     Cleanup,
     Drain,
     Finished,
@@ -96,6 +99,14 @@ class StopAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand it to the attempt's exchange."""
+
+    key: Key
+    message: Answer | ChildEnded
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Put a message into the outbox."""
 
@@ -128,7 +139,7 @@ class Exit:
     """Leave, as soon as all that was sent is written."""
 
 
-Effect = StartAttempt | StopAttempt | Send | RemoveSent | RemoveWork | StartDrainClock | Exit
+Effect = StartAttempt | StopAttempt | Deliver | Send | RemoveSent | RemoveWork | StartDrainClock | Exit
 
 NEXT_PHASE: Mapping[tuple[Phase, type], Phase] = {
     (Phase.STARTING, InboxRead): Phase.SERVING,
@@ -171,6 +182,8 @@ class Life:
                 return self._assigned(observation)
             case Cancel() if former is not Phase.STARTING:
                 return self._cancelled((observation.task, observation.attempt), observation.reason)
+            case Answer() | ChildEnded() if self._is_working(key := (observation.task, observation.attempt)):
+                return [Deliver(key, observation)]
             case AttemptEnded():
                 return self._ended(observation.key, observation.outcome)
             case InboxRead() if changed:
@@ -181,6 +194,10 @@ class Life:
                 return [self._stop(key, "Released") for key in self.attempts]
             case _:
                 return []
+
+    def _is_working(self, key: Key) -> bool:
+        """Whether it runs and may go on."""
+        return self.attempts.get(key) is Stage.RUNNING
 
     def _assigned(self, assign: Assign) -> list[Effect]:
         """Start it, unless it runs; one that has ended is reported again."""
@@ -223,6 +240,9 @@ class Life:
             retryable=outcome.retryable,
             exit_code=outcome.exit_code,
             result=outcome.result,
+            retry_after_seconds=outcome.retry_after_seconds,
+            turns=outcome.turns,
+            seconds=outcome.seconds,
         )
         self.reports[key] = report
         while len(self.reports) > MAX_REMEMBERED:

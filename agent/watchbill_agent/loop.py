@@ -2,8 +2,9 @@
 
 Owns the flow from the inbox through the lifecycle to runners and outbox. Invariant: what was observed in one turn is
 answered in one outbox file, whose `read` covers exactly the inbox files that these answers follow from; `finished` is
-written only after its result was synced, unless it holds the result itself. Decides nothing (lifecycle does) and knows
-no program (runners do).
+written only after its result was synced, unless it holds the result itself; what attempts post follows in its order, a
+file a message, after the acceptance of the attempt and before its end. Decides nothing (lifecycle does) and knows no
+program (runners do).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+from watchbill_agent.exchange import AttemptExchange
 from watchbill_agent.heartbeat import INTERVAL_SECONDS, Heartbeat
 from watchbill_agent.lifecycle import (
     AttemptEnded,
+    Deliver,
     DrainOverdue,
     Effect,
     Exit,
@@ -39,7 +42,7 @@ from watchbill_agent.runners import Runner, StopRequest
 from watchbill_agent.settings import Settings
 from watchbill_agent.wakeup import Bell
 from watchbill_agent.workspace import build_base_environment, is_inline, prepare_order, remove_work, sync_result
-from watchbill_coordination.core.messages import Assign, Finished, Message
+from watchbill_coordination.core.messages import Assign, Finished, Message, Progress
 from watchbill_coordination.storage.mailbox_agent import InboxReader, OutboxWriter
 
 RESEND_SECONDS = 1.0  #: between two attempts to write to an outbox that takes nothing
@@ -63,6 +66,8 @@ class AgentLoop:
         self._base = build_base_environment(os.environ)
         self._observed: deque[Observation] = deque()
         self._stops: dict[Key, StopRequest] = {}
+        self._exchanges: dict[Key, AttemptExchange] = {}
+        self._posted: deque[tuple[Key, Message]] = deque()  # by attempts, not written yet
         self._tasks: set[asyncio.Task[Any]] = set()  # attempts, and writing that waits for the disk
         self._last_words: list[Message] | None = None  # said when all else is written
 
@@ -112,16 +117,22 @@ class AgentLoop:
         elif answers:
             await asyncio.sleep(0)  # programs start before their acceptance is written
             await self._send(answers, sync=False)
+        self._write_posted()
 
     def _perform(self, effect: Effect, answers: list[Message]) -> None:
         """Carry out one effect; messages are gathered."""
         match effect:
             case Send(message):
+                if isinstance(message, Finished):
+                    answers.extend(self._take_posted((message.task, message.attempt)))
                 answers.append(message)
             case StartAttempt(assign):
                 self._start(assign)
             case StopAttempt(key, reason):
+                self._close_exchange(key)
                 self._stops[key].ask(reason)
+            case Deliver(key, message):
+                self._exchanges[key].deliver(message)
             case RemoveSent(names):
                 self._outbox.remove(names)
             case RemoveWork(tasks):
@@ -135,13 +146,15 @@ class AgentLoop:
         """Begin an attempt; its end is an observation."""
         what = f"{assign.name} ({assign.task}) attempt {assign.attempt}"
         logger.info("%s starts", what)
-        stop = self._stops[(assign.task, assign.attempt)] = StopRequest()
-        self._spawn(self._run_attempt(assign, stop)).add_done_callback(partial(self._ended, assign, what))
+        key = (assign.task, assign.attempt)
+        stop = self._stops[key] = StopRequest()
+        exchange = self._exchanges[key] = AttemptExchange(partial(self._post, key))
+        self._spawn(self._run_attempt(assign, exchange, stop)).add_done_callback(partial(self._ended, assign, what))
 
-    async def _run_attempt(self, assign: Assign, stop: StopRequest) -> Outcome:
+    async def _run_attempt(self, assign: Assign, exchange: AttemptExchange, stop: StopRequest) -> Outcome:
         """Run one attempt to its end."""
         try:
-            order = prepare_order(self._settings, assign, self._base)
+            order = prepare_order(self._settings, assign, base=self._base, exchange=exchange)
         except OSError as error:
             return Outcome(outcome=FAILED, reason="WorkspaceFailed", message=f"the work folder failed: {error}")
         return await self._runner.run(order, stop)
@@ -155,8 +168,39 @@ class AgentLoop:
         else:
             outcome = attempt.result()
         logger.info("%s ends: %s", what, " ".join(filter(None, (outcome.outcome, outcome.reason))))
-        del self._stops[(assign.task, assign.attempt)]
-        self.observe(AttemptEnded((assign.task, assign.attempt), outcome))
+        key = (assign.task, assign.attempt)
+        self._close_exchange(key)
+        del self._exchanges[key], self._stops[key]
+        self.observe(AttemptEnded(key, outcome))
+
+    def _post(self, key: Key, message: Message) -> None:
+        """Take what an attempt says to the operator."""
+        self._posted.append((key, message))
+        self._bell.ring()
+
+    def _close_exchange(self, key: Key) -> None:
+        """Let an attempt ask no more. What it asked and nobody wrote yet is dropped: nobody waits for an answer."""
+        self._exchanges[key].close()
+        self._posted = deque(p for p in self._posted if p[0] != key or isinstance(p[1], Progress))
+
+    def _take_posted(self, key: Key) -> list[Message]:
+        """Take what an attempt said and nobody wrote yet."""
+        taken = [message for poster, message in self._posted if poster == key]
+        self._posted = deque(posted for posted in self._posted if posted[0] != key)
+        return taken
+
+    def _write_posted(self) -> None:
+        """Write what attempts said, a file a message, since one alone may be nearly as large as a file may be.
+
+        None is synced: a power cut ends the attempts that said it too. A full volume is tried again later.
+        """
+        try:
+            while self._posted:
+                self._outbox.send([self._posted[0][1]], read=self._inbox.read, sync=False)
+                self._posted.popleft()
+        except OSError as error:
+            logger.error("the outbox takes nothing: %s", error)  # noqa: TRY400 - a full volume is no defect
+            asyncio.get_running_loop().call_later(RESEND_SECONDS, self._bell.ring)
 
     async def _send(self, answers: Sequence[Message], *, sync: bool) -> None:
         """Write an outbox file; a full volume is waited for, since an answer must not be lost."""

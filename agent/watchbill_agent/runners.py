@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from watchbill_agent.exchange import Exchange
 from watchbill_agent.outcome import Outcome
+from watchbill_coordination.core.messages import Assign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """An attempt, ready to begin: its folder is made, its environment complete."""
 
+    assign: Assign  #: what the operator asked for
+    exchange: Exchange  #: how the attempt asks the operator while it works
     directory: Path  #: working directory, fresh
+    context: Path  #: shared-context, read-only
     stdin: Path | None  #: file to read from; None: nothing to read
     command: Mapping[str, Any]  #: args | shell
     environment: Mapping[str, str]

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from watchbill_agent.exchange import Exchange
 from watchbill_agent.runners import Order
 from watchbill_agent.settings import Settings
 from watchbill_coordination.codec.messages import is_task_uid
@@ -68,8 +69,11 @@ def build_environment(settings: Settings, assign: Assign, directory: Path, base:
     }
 
 
-def prepare_order(settings: Settings, assign: Assign, base: Mapping[str, str]) -> Order:
-    """Make the attempt's folder and files and return what a runner needs; commands inherit `base`. Raises OSError."""
+def prepare_order(settings: Settings, assign: Assign, *, base: Mapping[str, str], exchange: Exchange) -> Order:
+    """Make the attempt's folder and files and return what a runner needs; commands inherit `base`. Raises OSError.
+
+    What else lies in the task's folder is left as it is: the work of earlier attempts, and what a session goes on from.
+    """
     directory = settings.work / work_directory(assign.task, assign.attempt)
     directory.parent.mkdir(exist_ok=True)
     try:
@@ -85,7 +89,10 @@ def prepare_order(settings: Settings, assign: Assign, base: Mapping[str, str]) -
         stdin.write_text(str(assign.command["stdin"]), encoding="utf-8")
     named = assign.command.get("args") or assign.command.get("shell")
     return Order(
+        assign=assign,
+        exchange=exchange,
         directory=directory,
+        context=settings.context,
         stdin=stdin,
         command=assign.command if named else settings.command,
         environment=build_environment(settings, assign, directory, base),
