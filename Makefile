@@ -20,8 +20,8 @@ up:  ## start the system and run the quickstart on INPUT (default: this folder);
 down:  ## stop the system; nothing is lost
 	@$(call in,user) && exec watchbill stop
 
-test:  ## what a user runs: no Go, no Docker, no root, within 5 minutes
-	@$(call in,development) && exec pytest -n 4 --dist loadfile -m "not claude"
+test:  ## what a user runs: no Go, no Docker, no root, within 5 minutes (`make check` runs the long ones too)
+	@$(call in,development) && exec pytest -n 4 --dist loadfile -m "not claude and not long"
 
 check:  ## everything that CI runs: with Claude Code, and on real Kubernetes once `make control-plane` has built it
 	@$(call in,complete) && exec scripts/check

@@ -17,6 +17,8 @@ from support.rivals import end_own, start_rival
 from support.waiting import wait_for
 from support.workload import check_done_once, create, wait_for_successes
 
+pytestmark = pytest.mark.long  # programs are killed or paused, and everybody waits until they are missed
+
 TASKS = 200
 NOTICED_SECONDS = 25.0  #: much less than the minute between two comparisons of everything
 PATH = "/apis/watchbill.dev/v1alpha1/namespaces/{}/tasks"

@@ -12,6 +12,8 @@ from support.rivals import RivalOperator, end_own, start_rival
 from support.waiting import wait_for
 from support.workload import COMMAND, check_done_once, create, load_state, wait_for_successes
 
+pytestmark = pytest.mark.long  # programs are killed or paused, and everybody waits until they are missed
+
 MORE = 20
 GATE = "go-on"  #: a file that running tasks wait for
 WORK = "agent-workspaces/*/work/*"
