@@ -9,7 +9,7 @@ from __future__ import annotations
 from support.deciding import Ledger
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.follow_up import follow_up
-from watchbill_coordination.core.scheduling import build_entry
+from watchbill_coordination.core.scheduling import build_entry, build_place
 from watchbill_coordination.core.specs import TaskSpec, TaskUid
 from watchbill_coordination.core.state import Attempt, Phase, ReplicaPhase, ReplicaState, State, TaskState
 
@@ -89,17 +89,22 @@ def check_at_rest(state: State, now: float) -> None:
 def check_queues(state: State) -> None:
     """Every queued task is in exactly one queue, and nothing else is."""
     index = state.index
-    entries = [entry for queue in index.ready.values() for entry in queue.items]
-    entries += [entry for routes in index.parked.values() for queue in routes.values() for entry in queue.items]
-    alive = sorted(
-        entry
-        for entry in entries
+    places = [
+        (line, entry)
+        for queues in [*index.ready.values(), *index.parked.values()]
+        for line, queue in queues.items()
+        for entry in queue.items
+    ]
+    alive = {
+        (line, entry)
+        for line, entry in places
         if entry.uid in state.tasks
-        and build_entry(state.tasks[entry.uid]) == entry
+        and build_place(state.tasks[entry.uid]) == (line, entry)
         and state.tasks[entry.uid].phase is Phase.QUEUED
-    )
-    assert sorted(set(alive)) == sorted(build_entry(task) for task in queued(state))
-    assert all(queue.items for queue in index.ready.values())
+    }
+    assert sorted(alive) == sorted(build_place(task) for task in queued(state))
+    assert all(queues and all(queue.items for queue in queues.values()) for queues in index.ready.values())
+    assert all(line.pool == pool for pool, queues in index.ready.items() for line in queues)
 
 
 def queued(state: State) -> list[TaskState]:

@@ -1,15 +1,17 @@
 """What a replica must find in its inbox.
 
 Owns the messages that follow from state: `Assign` for an attempt that its agent has not accepted, `Cancel` for one
-that shall stop, `Drain` for a replica that shall leave. Derived anew at any time: a message that is no longer listed
-need not be delivered, and one that is listed twice has the same key both times.
+that shall stop, `Answer` for each request of one that works, `ChildEnded` for each Task that it submitted and that has
+ended, `Drain` for a replica that shall leave. Derived anew at any time: a message that is no longer listed need not be
+delivered, and one that is listed twice has the same key both times. What a receiver has had it drops by its request
+number or name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from watchbill_coordination.core.messages import Assign, Cancel, Drain, Message
+from watchbill_coordination.core.messages import Answer, Assign, Cancel, ChildEnded, Drain, Message
 from watchbill_coordination.core.state import Attempt, ReplicaPhase, ReplicaState, State, TaskState
 
 
@@ -35,6 +37,8 @@ def pending_messages(state: State, replica: ReplicaState) -> list[Outgoing]:
         task = state.tasks.get(attempt.task)
         if task is not None and not task.accepted:
             messages.append(Outgoing(attempt.dispatched_seq, build_assign(state, replica, attempt)))
+        if task is not None and not attempt.stopping:
+            messages += list_answers(attempt, task)
         if attempt.stopping:
             reason = "TaskDeleted" if task is None else "Cancelled"
             cancel = Cancel(task=attempt.task, attempt=attempt.attempt, reason=reason)
@@ -43,6 +47,38 @@ def pending_messages(state: State, replica: ReplicaState) -> list[Outgoing]:
         left = max(0.0, replica.drain_deadline - replica.drained_at)
         messages.append(Outgoing(replica.drain_seq, Drain(deadline_seconds=left)))
     return sorted(messages, key=lambda outgoing: outgoing.seq)
+
+
+def list_answers(attempt: Attempt, task: TaskState) -> list[Outgoing]:
+    """What an attempt that works has been told, and the ends of Tasks that its task submitted."""
+    said = [
+        Outgoing(
+            reply.seq,
+            Answer(
+                task=task.uid,
+                attempt=attempt.attempt,
+                request=request,
+                granted=reply.granted,
+                text=reply.text,
+                name=reply.name,
+                uid=reply.uid,
+                token=reply.token,
+            ),
+        )
+        for request, reply in attempt.requests.replies.items()
+    ]
+    for name, child in task.children.items():
+        if child.told_seq:
+            ended = ChildEnded(
+                task=task.uid,
+                attempt=attempt.attempt,
+                name=name,
+                uid=child.uid,
+                phase=child.phase,
+                text=child.text,
+            )
+            said.append(Outgoing(child.told_seq, ended))
+    return said
 
 
 def build_assign(state: State, replica: ReplicaState, attempt: Attempt) -> Assign:
@@ -60,4 +96,5 @@ def build_assign(state: State, replica: ReplicaState, attempt: Attempt) -> Assig
         dependencies=dict(task.bound),
         locks=dict(task.locks),
         work=f"{task.uid}/attempt-{attempt.attempt}",
+        children={name: child.uid for name, child in task.children.items() if child.uid},
     )

@@ -7,7 +7,14 @@ yields no event. Invariant: the events of one answer belong together and are rec
 
 from __future__ import annotations
 
-from watchbill_coordination.core import decide_attempts, decide_pools, decide_tasks
+from watchbill_coordination.core import (
+    decide_attempts,
+    decide_children,
+    decide_pools,
+    decide_requests,
+    decide_tasks,
+    spending,
+)
 from watchbill_coordination.core.commands import (
     AcceptAttempt,
     Command,
@@ -22,6 +29,12 @@ from watchbill_coordination.core.commands import (
     ReleaseReplica,
     RemoveAgent,
     RemoveTask,
+    ReportProgress,
+    ReportUsage,
+    RequestLock,
+    ReturnLock,
+    SettleChild,
+    SubmitChild,
     SubmitTask,
     WithdrawContext,
 )
@@ -52,8 +65,12 @@ def decide(command: Command, state: State, now: float) -> list[Event] | Rejected
             return decide_pools.decide_declare(command, state, now)
         case RemoveAgent():
             return decide_pools.decide_remove(command, state, now)
+        case RequestLock() | ReturnLock() | ReportProgress() | SubmitChild() | SettleChild():
+            return decide_request(command, state, now)
         case PublishContext() | WithdrawContext():
             return decide_context(command, state)
+        case ReportUsage():
+            return spending.decide_usage(command, state)
         case RejectMessage():
             if f"{command.agent} {command.file}" in state.settled:
                 return []
@@ -72,6 +89,22 @@ def decide_replica(command: Command, state: State, now: float) -> list[Event] | 
             return decide_pools.decide_lose(command, state)
         case DrainReplica():
             return decide_pools.decide_drain(command, state, now)
+    return Rejected("UnknownCommand")
+
+
+def decide_request(command: Command, state: State, now: float) -> list[Event] | Rejected:
+    """What a working attempt asks for or says."""
+    match command:
+        case RequestLock():
+            return decide_requests.decide_lock(command, state)
+        case ReturnLock():
+            return decide_requests.decide_return(command, state)
+        case ReportProgress():
+            return decide_requests.decide_progress(command, state, now)
+        case SubmitChild():
+            return decide_children.decide_child(command, state)
+        case SettleChild():
+            return decide_children.decide_settle(command, state)
     return Rejected("UnknownCommand")
 
 

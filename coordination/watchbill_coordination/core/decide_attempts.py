@@ -7,9 +7,8 @@ What an agent wrote reaches an event only within bounds, and only as text that a
 
 from __future__ import annotations
 
-import re
-
 from watchbill_coordination.core.commands import AcceptAttempt, FinishAttempt, Rejected
+from watchbill_coordination.core.decide_given_back import decide_given_back, plan_parking
 from watchbill_coordination.core.events import (
     AttemptAbandoned,
     AttemptFailed,
@@ -25,14 +24,11 @@ from watchbill_coordination.core.events import (
 )
 from watchbill_coordination.core.evolve_tasks import INTERRUPTED, name_attempt
 from watchbill_coordination.core.retry import build_delay
+from watchbill_coordination.core.said import MAX_NUMBER, MAX_TEXT, UID, clean_exit_code, clean_reason, clean_text
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.core.state import Attempt, ReplicaState, State, TaskState
 
 MAX_LOSSES = 5  #: agents that may vanish under one task before it is taken for the cause
-MAX_TEXT = 4096  #: characters of a result or message that are kept
-MAX_NUMBER = 2**31  #: bound of exit codes and attempts
-CAMEL_CASE = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
-UID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def decide_accept(command: AcceptAttempt, state: State) -> list[Event] | Rejected:
@@ -47,11 +43,17 @@ def decide_accept(command: AcceptAttempt, state: State) -> list[Event] | Rejecte
 
 
 def decide_finish(command: FinishAttempt, state: State, now: float) -> list[Event] | Rejected:
-    """The attempt ended."""
+    """The attempt ended; one that was given back keeps its pool from work as well."""
     if not (UID.fullmatch(command.task) and 0 <= command.attempt < MAX_NUMBER):
         return Rejected("NoSuchAttempt")
     if find_current(state, command) is None:
         return decide_refusal(command, state)
+    parking = plan_parking(command, state, now) if command.outcome == "GivenBack" else []
+    return [*decide_end(command, state, now), *parking]
+
+
+def decide_end(command: FinishAttempt, state: State, now: float) -> list[Event]:
+    """What the end of a current attempt means for its task."""
     task = state.tasks.get(command.task)
     if task is None:
         return decide_abandoned(command)
@@ -63,6 +65,8 @@ def decide_finish(command: FinishAttempt, state: State, now: float) -> list[Even
     if command.outcome == "Cancelled":
         replica = state.replicas[command.agent]
         return decide_attempt_loss(state, replica, replica.attempts[task.uid], INTERRUPTED)
+    if command.outcome == "GivenBack":
+        return decide_given_back(command, task)
     return decide_failure(command, task, now)
 
 
@@ -106,7 +110,7 @@ def decide_abandoned(command: FinishAttempt) -> list[Event]:
     """The last that a deleted task's attempt says: its slot is free, its result counts for nobody."""
     said = {"task": command.task, "agent": command.agent, "attempt": command.attempt}
     confirmed = AttemptAbandoned(task=command.task, agent=command.agent, attempt=command.attempt)
-    if command.outcome == "Cancelled":
+    if command.outcome in ("Cancelled", "GivenBack"):
         return [confirmed]
     return [ResultRefused(**said, reason="TaskDeleted"), confirmed]  # type: ignore[arg-type]
 
@@ -128,7 +132,7 @@ def build_success(command: FinishAttempt) -> TaskSucceeded:
 
 def decide_failure(command: FinishAttempt, task: TaskState, now: float) -> list[Event]:
     """The attempt failed: another one follows after a delay, or none."""
-    reason = command.reason if CAMEL_CASE.fullmatch(command.reason) else "Failed"
+    reason = clean_reason(command.reason, "Failed")
     failed = AttemptFailed(
         task=command.task,
         agent=command.agent,
@@ -142,16 +146,6 @@ def decide_failure(command: FinishAttempt, task: TaskState, now: float) -> list[
         delay = build_delay(task.spec.retry, task.uid, attempt=task.attempt, retries=task.retries)
         return [failed, TaskRetryScheduled(task=task.uid, not_before=now + delay)]
     return [failed, TaskFailed(task=task.uid, reason=reason, message=describe_failure(failed, task))]
-
-
-def clean_text(said: str) -> str:
-    """The first part of a text; what UTF-8 cannot hold (half of a surrogate pair) becomes a question mark."""
-    return said[:MAX_TEXT].encode("utf-8", "replace").decode("utf-8")
-
-
-def clean_exit_code(said: int | None) -> int | None:
-    """An exit code that a status can hold, or none."""
-    return said if said is not None and -MAX_NUMBER <= said < MAX_NUMBER else None
 
 
 def describe_failure(failed: AttemptFailed, task: TaskState) -> str:

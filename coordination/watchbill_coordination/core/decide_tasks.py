@@ -8,6 +8,7 @@ runs goes on. Cancelling is for good.
 from __future__ import annotations
 
 from watchbill_coordination.core.commands import Rejected, RemoveTask, SubmitTask
+from watchbill_coordination.core.decide_children import settle_by_sight
 from watchbill_coordination.core.events import (
     Event,
     TaskAmended,
@@ -16,7 +17,8 @@ from watchbill_coordination.core.events import (
     TaskDeleted,
     TaskSubmitted,
 )
-from watchbill_coordination.core.specs import TaskSpec, parse_task_spec
+from watchbill_coordination.core.said import UID
+from watchbill_coordination.core.specs import TaskSpec, TaskUid, parse_task_spec
 from watchbill_coordination.core.state import Phase, State, TaskState
 
 
@@ -32,10 +34,26 @@ def decide_submit(command: SubmitTask, state: State) -> list[Event] | Rejected:
     namesake = state.names.get(command.name)
     if namesake is not None:
         events.append(TaskDeleted(task=namesake))
-    events.append(TaskSubmitted(task=command.task, name=command.name, spec=command.spec, generation=command.generation))
+    events.append(build_submitted(command, state))
+    events += settle_by_sight(command, state)
     if spec.cancel:
         events.append(TaskCancelled(task=command.task, message="cancelled before it began"))
     return events
+
+
+def build_submitted(command: SubmitTask, state: State) -> TaskSubmitted:
+    """A new Task, with its place below the one whose attempt asked for it; an annotation that is no uid is ignored."""
+    parent = command.parent if UID.fullmatch(command.parent) else ""
+    known = state.tasks.get(TaskUid(parent))
+    above = known.depth if known is not None else 0
+    return TaskSubmitted(
+        task=command.task,
+        name=command.name,
+        spec=command.spec,
+        generation=command.generation,
+        parent=parent,
+        depth=above + 1 if parent else 0,
+    )
 
 
 def decide_change(command: SubmitTask, task: TaskState, spec: TaskSpec) -> list[Event] | Rejected:

@@ -10,14 +10,16 @@ from __future__ import annotations
 from watchbill_coordination.core import levels
 from watchbill_coordination.core.decide_attempts import decide_loss
 from watchbill_coordination.core.decide_pools import decide_crowded
-from watchbill_coordination.core.events import Event, TaskDispatched
+from watchbill_coordination.core.events import Event, TaskDispatched, TaskFailed
 from watchbill_coordination.core.follow_up import follow_up
 from watchbill_coordination.core.index import Timer
 from watchbill_coordination.core.locks import plan_tokens
 from watchbill_coordination.core.scheduling import pick_next
 from watchbill_coordination.core.specs import AgentName, TaskUid
+from watchbill_coordination.core.spending import budget_left, describe_spending
 from watchbill_coordination.core.state import State
 from watchbill_coordination.core.timers import find_attempt
+from watchbill_coordination.core.working_events import AgentUnparked, PreferenceEnded
 
 
 def decide_due(state: State, now: float) -> list[Event]:
@@ -61,10 +63,15 @@ def next_expiry(state: State, now: float) -> float | None:
 
 def decide_timer(state: State, timer: Timer, now: float) -> list[Event]:
     """A timer went off."""
-    if timer.kind == "retry":
-        return follow_up(state, state.tasks[TaskUid(timer.name)], now)
-    if timer.kind == "level":
-        return [*levels.decide_level(state, state.agents[AgentName(timer.name)], now)]
+    match timer.kind:
+        case "retry":
+            return follow_up(state, state.tasks[TaskUid(timer.name)], now)
+        case "preference":
+            return [PreferenceEnded(task=TaskUid(timer.name))]
+        case "level":
+            return [*levels.decide_level(state, state.agents[AgentName(timer.name)], now)]
+        case "unpark":
+            return [AgentUnparked(agent=AgentName(timer.name))]
     replica, attempt = find_attempt(state, timer)
     assert replica is not None
     if timer.kind == "drain":
@@ -75,17 +82,20 @@ def decide_timer(state: State, timer: Timer, now: float) -> list[Event]:
 
 
 def decide_dispatch(state: State) -> list[Event]:
-    """The best queued task goes to a free slot, with all of its locks."""
+    """The best queued task goes to a free slot, with all of its locks; or fails, if it has spent what it may spend."""
     choice = pick_next(state)
     if choice is None:
         return []
-    task = state.tasks[choice.task]
+    task, replica = state.tasks[choice.task], state.replicas[choice.replica]
+    pool = state.agents[replica.agent]
+    if budget_left(pool, task, task.attempt + 1) == 0:
+        return [TaskFailed(task=task.uid, reason="BudgetExceeded", message=describe_spending(pool, task))]
     return [
         TaskDispatched(
             task=task.uid,
             agent=choice.replica,
             attempt=task.attempt + 1,
-            incarnation=state.replicas[choice.replica].incarnation,
+            incarnation=replica.incarnation,
             locks=plan_tokens(state, task.spec),
         )
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from watchbill_coordination.core import evolve_replicas, evolve_tasks
+from watchbill_coordination.core import evolve_replicas, evolve_requests, evolve_tasks, evolve_working
 from watchbill_coordination.core.events import (
     AgentDeclared,
     AgentRemoved,
@@ -55,7 +55,10 @@ def on_log_opened(state: State, event: LogOpened, recorded: Recorded) -> None:
 
 
 def on_agent_declared(state: State, event: AgentDeclared, recorded: Recorded) -> None:
-    """A pool is there, or its spec is another one now; asking for more gives it time again."""
+    """A pool is there, or its object changed: asking for more gives it time again, and it is parked no longer.
+
+    Whoever changed it may have mended its credential; if not, the next attempt is given back.
+    """
     spec = parse_agent_spec(event.spec)
     known = state.agents.get(event.agent)
     if known is None or known.uid != event.uid:
@@ -63,7 +66,8 @@ def on_agent_declared(state: State, event: AgentDeclared, recorded: Recorded) ->
             name=event.agent, uid=event.uid, generation=event.generation, spec=spec, declared_at=recorded.at
         )
     declared_at = recorded.at if spec.wanted > known.spec.wanted else known.declared_at
-    put_agent(state, known, recorded, generation=event.generation, spec=spec, declared_at=declared_at)
+    changes = {"generation": event.generation, "spec": spec, "declared_at": declared_at}
+    put_agent(state, known, recorded, parked_until=0.0, parked_reason="", parked_message="", **changes)
 
 
 def on_agent_removed(state: State, event: AgentRemoved, recorded: Recorded) -> None:
@@ -114,5 +118,7 @@ HANDLERS: Mapping[type[Event], Callable[[State, Any, Recorded], None]] = {
     ContextWithdrawn: on_context_withdrawn,
     MessageRejected: on_message_rejected,
     **evolve_replicas.HANDLERS,
+    **evolve_requests.HANDLERS,
     **evolve_tasks.HANDLERS,
+    **evolve_working.HANDLERS,
 }

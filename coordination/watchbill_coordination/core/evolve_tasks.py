@@ -32,11 +32,14 @@ from watchbill_coordination.core.events import (
     TaskSubmitted,
     TaskSucceeded,
 )
+from watchbill_coordination.core.history import add_ended
 from watchbill_coordination.core.index import add_link, drop_link
+from watchbill_coordination.core.preference import plan_preference
 from watchbill_coordination.core.specs import ReplicaName, TaskUid, parse_task_spec
 from watchbill_coordination.core.state import Attempt, Phase, State, TaskState
 from watchbill_coordination.core.timers import STOP_WITHIN
 from watchbill_coordination.core.upkeep import drop_task, free_slot, put_replica, put_task, refresh_task, remember
+from watchbill_coordination.core.working_events import AttemptGivenBack
 
 INTERRUPTED = "Interrupted"  #: reason of an attempt that its agent gave up itself: answered for good, and run again
 
@@ -65,6 +68,8 @@ def on_submitted(state: State, event: TaskSubmitted, recorded: Recorded) -> None
         submitted_at=recorded.at,
         priority=spec.priority,
         suspended=spec.suspend,
+        parent=event.parent,
+        depth=event.depth,
         last_seq=recorded.seq,
         epoch=recorded.ep,
     )
@@ -89,10 +94,11 @@ def on_bound(state: State, event: DependencyBound, recorded: Recorded) -> None:
 
 
 def on_queued(state: State, event: TaskQueued, recorded: Recorded) -> None:
-    """Ready; the first time counts for its age."""
+    """Ready; the first time counts for its age. After an attempt it may be for the same replica, for a while."""
     task = state.tasks.get(event.task)
     if task is not None:
         first = recorded.at if task.first_queued is None else task.first_queued
+        preferred, until = plan_preference(state, task, recorded.at)
         put_task(
             state,
             task,
@@ -100,6 +106,8 @@ def on_queued(state: State, event: TaskQueued, recorded: Recorded) -> None:
             phase=Phase.QUEUED,
             first_queued=first,
             queued_seq=recorded.seq,
+            preferred=preferred,
+            preferred_until=until,
             not_before=0.0,
             reason="",
             message="",
@@ -123,7 +131,7 @@ def on_dispatched(state: State, event: TaskDispatched, recorded: Recorded) -> No
         deadline=recorded.at + task.spec.timeout_seconds,
         locks=tuple(event.locks),
     )
-    locks.grant(state, event.task, task.spec, event.locks)
+    locks.grant(state, event.task, locks.wanted_locks(task.spec), event.locks)
     put_replica(state, replica, recorded, attempts={**replica.attempts, event.task: attempt})
     put_task(
         state,
@@ -136,6 +144,8 @@ def on_dispatched(state: State, event: TaskDispatched, recorded: Recorded) -> No
         started_at=recorded.at,
         accepted=False,
         locks=dict(event.locks),
+        preferred_until=0.0,
+        progress=None,
         reason="",
         message="",
     )
@@ -183,7 +193,7 @@ def on_deleted(state: State, event: TaskDeleted, recorded: Recorded) -> None:
 
 
 def end_attempt(
-    state: State, event: AttemptFailed | AttemptLost | TaskSucceeded, recorded: Recorded
+    state: State, event: AttemptFailed | AttemptGivenBack | AttemptLost | TaskSucceeded, recorded: Recorded
 ) -> TaskState | None:
     """Free the attempt's slot; return its task if the attempt was its current one."""
     free_slot(state, event.agent, event.task, recorded)
@@ -205,6 +215,7 @@ def on_failed_attempt(state: State, event: AttemptFailed, recorded: Recorded) ->
             reason=event.reason,
             message=event.message,
             exit_code=event.exit_code,
+            history=add_ended(task, event),
         )
 
 
@@ -223,6 +234,25 @@ def on_lost_attempt(state: State, event: AttemptLost, recorded: Recorded) -> Non
             losses=task.losses + 1,
             reason=event.reason,
             message="",
+            history=add_ended(task, event),
+        )
+
+
+def on_given_back(state: State, event: AttemptGivenBack, recorded: Recorded) -> None:
+    """The task waits again, with priority and age kept; no retry and no loss is spent."""
+    remember(state.settled, name_attempt(event.agent, event.task, event.attempt))
+    task = end_attempt(state, event, recorded)
+    if task is not None:
+        put_task(
+            state,
+            task,
+            recorded,
+            phase=Phase.PENDING,
+            locks={},
+            give_backs=task.give_backs + 1,
+            reason=event.reason,
+            message=event.message,
+            history=add_ended(task, event),
         )
 
 
@@ -302,6 +332,7 @@ HANDLERS: Mapping[type[Event], Callable[[State, Any, Recorded], None]] = {
     TaskStarted: on_started,
     AttemptFailed: on_failed_attempt,
     AttemptLost: on_lost_attempt,
+    AttemptGivenBack: on_given_back,
     AttemptAbandoned: on_abandoned,
     TaskRetryScheduled: on_retry_scheduled,
     TaskSucceeded: on_succeeded,

@@ -16,19 +16,34 @@ from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 Route = tuple[str, str, str]  #: (agentRef, role, type) of `TaskSpec.route`
 
 
+class Line(NamedTuple):
+    """Where queued tasks stand in line: those of one route that any replica may take, or that one alone may take."""
+
+    route: Route
+    replica: str = ""  #: the one that they prefer for now; empty: any
+
+    @property
+    def pool(self) -> str:
+        """The Agent of that one replica, or empty."""
+        return self.replica.rpartition("-")[0]
+
+
 class Entry(NamedTuple):
-    """A queued task in a ready queue; dead when the task left the queue or got another key."""
+    """A queued task in a ready queue; dead when the task left the queue, got another key or another line."""
 
     key: float  #: smaller goes first
     seq: int  #: of its TaskQueued
     uid: TaskUid
 
 
+Queues = dict[Line, LazyHeap[Entry]]
+
+
 class Timer(NamedTuple):
     """Something falls due. `kind` says what, `name` and `number` whose; dead when that is no longer so."""
 
     at: float  #: seconds since the Unix epoch
-    kind: str  #: retry | overdue | drain | level | expiry
+    kind: str  #: retry | overdue | drain | level | expiry | unpark | preference
     name: str
     number: int = 0
 
@@ -44,8 +59,9 @@ class Index:
     dependents: dict[str, dict[TaskUid, None]] = field(default_factory=dict)  #: bound uid → unfinished dependants
     awaited: dict[str, dict[TaskUid, None]] = field(default_factory=dict)  #: name that is not bound yet → who waits
     readers: dict[str, dict[TaskUid, None]] = field(default_factory=dict)  #: context path → unfinished tasks
-    ready: dict[Route, LazyHeap[Entry]] = field(default_factory=dict)  #: none empty; each top can run
-    parked: dict[str, dict[Route, LazyHeap[Entry]]] = field(default_factory=dict)  #: lock → queued tasks it holds up
+    ready: dict[str, Queues] = field(default_factory=dict)  #: by `Line.pool`; none empty; each top can run
+    parked: dict[str, Queues] = field(default_factory=dict)  #: lock → queued tasks it holds up
+    preferring: dict[str, dict[TaskUid, None]] = field(default_factory=dict)  #: replica → queued tasks for it alone
     members: dict[AgentName, dict[ReplicaName, None]] = field(default_factory=dict)
     idle: dict[AgentName, None] = field(default_factory=dict)  #: pools that would take a task now
 

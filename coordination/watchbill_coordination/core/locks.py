@@ -1,8 +1,9 @@
 """Named resources that attempts hold.
 
 Owns what conflicts with what: two holders of one name conflict unless both share it. Those of `Task.spec.locks` are
-granted all-or-nothing when the task is dispatched, and freed with its slot. Each grant has a fencing token that only
-grows. Who goes first among those that wait is `scheduling`'s rule.
+granted all-or-nothing when the task is dispatched; those that an attempt asks for while it works are granted or denied
+one by one, at once. All are freed with its slot. Each grant has a fencing token that only grows. Who goes first among
+those that wait is `scheduling`'s rule.
 """
 
 from __future__ import annotations
@@ -33,9 +34,14 @@ def plan_tokens(state: State, spec: TaskSpec) -> dict[str, int]:
     return {name: state.tokens + place for place, name in enumerate(sorted(wanted_locks(spec)), start=1)}
 
 
-def grant(state: State, task: TaskUid, spec: TaskSpec, tokens: Mapping[str, int]) -> None:
-    """Note the task as a holder of each name. Part of `evolve`."""
-    wanted = wanted_locks(spec)
+def list_others(state: State, name: str, task: TaskUid) -> list[TaskUid]:
+    """Who else holds that name, the first holder first."""
+    lock = state.locks.get(name)
+    return [] if lock is None else sorted((uid for uid in lock.holders if uid != task), key=lock.holders.__getitem__)
+
+
+def grant(state: State, task: TaskUid, wanted: Mapping[str, bool], tokens: Mapping[str, int]) -> None:
+    """Note the task as a holder of each name with a token; `wanted` says whether it is shared. Part of `evolve`."""
     for name, token in tokens.items():
         lock = state.locks.get(name)
         holders = {**lock.holders, task: token} if lock is not None else {task: token}

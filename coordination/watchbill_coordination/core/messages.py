@@ -42,6 +42,7 @@ class Assign(Message):
     budget_usd: float | None = None  #: what this attempt may still spend on the model; None: no limit
     history: tuple[str, ...] = ()  #: what is known of earlier attempts, a sentence each, oldest first
     depth: int = 0  #: 0 for a user's Task, 1 for one that an agent submitted, …
+    children: Mapping[str, str] = field(default_factory=dict)  #: submitted by earlier attempts: name → uid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

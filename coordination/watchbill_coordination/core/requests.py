@@ -92,3 +92,8 @@ def clean_line(said: str, limit: int) -> str:
     cut = said[: 4 * limit].encode("utf-8", "replace").decode("utf-8")
     shown = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in cut)
     return " ".join(shown.split())[:limit].rstrip()
+
+
+def is_plain(text: str) -> bool:
+    """Whether it holds neither control characters nor halves of surrogate pairs, which no log could hold."""
+    return not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text)

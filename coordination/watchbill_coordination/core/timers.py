@@ -1,9 +1,10 @@
 """What falls due later.
 
 Owns which timers there are and when one is still meant: a retry's delay, an attempt that its agent should have ended,
-a drain that takes too long, a level that is about to change, a finished task's time to live. Invariant, kept by
-`evolve`: the top of the heap is alive, so the next due time is one look. Time in which no writer ran counts for
-nobody: a new epoch gives agents `CATCH_UP` seconds to tell what happened meanwhile.
+a drain that takes too long, a level that is about to change, a finished task's time to live, a parked pool, a task
+that waits for the replica that had it. Invariant, kept by `evolve`: the top of the heap is alive, so the next due time
+is one look. Time in which no writer ran counts for nobody: a new epoch gives agents `CATCH_UP` seconds to tell what
+happened meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from watchbill_coordination.core import levels
 from watchbill_coordination.core.follow_up import follow_up
 from watchbill_coordination.core.index import Timer
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
-from watchbill_coordination.core.state import Attempt, Phase, ReplicaPhase, ReplicaState, State, TaskState
+from watchbill_coordination.core.state import AgentState, Attempt, Phase, ReplicaPhase, ReplicaState, State, TaskState
 
 OVERDUE_AFTER = 15.0  #: seconds after an attempt's deadline in which its agent may still report the end
 STOP_WITHIN = 60.0  #: seconds that an agent may take to stop an attempt
@@ -35,6 +36,16 @@ def drain_timer(state: State, replica: ReplicaState) -> Timer:
     return Timer(max(replica.drain_deadline, state.opened_at + CATCH_UP), "drain", replica.name)
 
 
+def parked_timer(agent: AgentState) -> Timer:
+    """The time at which a parked pool may try its credential again."""
+    return Timer(agent.parked_until, "unpark", agent.name)
+
+
+def preference_timer(task: TaskState) -> Timer:
+    """The time at which a task that prefers a replica goes to any."""
+    return Timer(task.preferred_until, "preference", task.uid)
+
+
 def push_timer(state: State, timer: Timer) -> None:
     """Add a timer. Part of `evolve`."""
     state.index.timers.push(timer, lambda other: is_due_one(state, other))
@@ -48,11 +59,11 @@ def settle_timers(state: State) -> None:
 
 def is_due_one(state: State, timer: Timer) -> bool:
     """Whether the timer is still meant: at its time, something follows."""
-    if timer.kind in ("retry", "expiry"):
+    if timer.kind in ("retry", "expiry", "preference"):
         return is_task_timer(state, timer, state.tasks.get(TaskUid(timer.name)))
-    if timer.kind == "level":
+    if timer.kind in ("level", "unpark"):
         agent = state.agents.get(AgentName(timer.name))
-        return agent is not None and levels.next_change(state, agent) == timer.at
+        return agent is not None and is_pool_timer(state, timer, agent)
     replica, attempt = find_attempt(state, timer)
     if replica is None or not replica.phase.is_live:
         return False
@@ -61,12 +72,21 @@ def is_due_one(state: State, timer: Timer) -> bool:
     return attempt is not None and attempt_timer(state, replica, attempt) == timer
 
 
+def is_pool_timer(state: State, timer: Timer, agent: AgentState) -> bool:
+    """Whether a pool's change of level, or its end of being parked, is still meant."""
+    if timer.kind == "unpark":
+        return agent.is_parked and agent.parked_until == timer.at
+    return levels.next_change(state, agent) == timer.at
+
+
 def is_task_timer(state: State, timer: Timer, task: TaskState | None) -> bool:
-    """Whether a task's retry or expiry is still meant."""
+    """Whether a task's retry, expiry or preference is still meant."""
     if task is None:
         return False
     if timer.kind == "expiry":
         return task.phase.is_terminal
+    if timer.kind == "preference":
+        return task.preferred is not None and task.preferred_until == timer.at
     return task.phase is Phase.PENDING and bool(follow_up(state, task, timer.at))
 
 

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from watchbill_coordination.core import levels, locks, scheduling
+from watchbill_coordination.core import children, levels, locks, scheduling
 from watchbill_coordination.core.copying import change
 from watchbill_coordination.core.events import Recorded
 from watchbill_coordination.core.follow_up import follow_up
 from watchbill_coordination.core.index import Timer, add_link, drop_link
+from watchbill_coordination.core.preference import can_return
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import AgentState, Phase, ReplicaPhase, ReplicaState, State, TaskState
-from watchbill_coordination.core.timers import attempt_timer, drain_timer, is_due_one, push_timer, retry_timer
+from watchbill_coordination.core.timers import (
+    attempt_timer,
+    drain_timer,
+    is_due_one,
+    parked_timer,
+    preference_timer,
+    push_timer,
+    retry_timer,
+)
 
 REMEMBERED = 4096  #: answered messages and ended incarnations that are kept in mind, newest last
 
@@ -26,6 +35,8 @@ def put_task(state: State, task: TaskState, recorded: Recorded, **changes: Any) 
     is_same = before is not None and before.phase is changes.get("phase", task.phase)
     changed_at = task.changed_at if is_same else recorded.at
     task = change(task, last_seq=recorded.seq, epoch=recorded.ep, changed_at=changed_at, **changes)
+    if task.preferred is not None and task.phase is not Phase.QUEUED:
+        task = change(task, preferred=None)
     state.tasks[task.uid] = task
     if before is None:
         link_task(state, task)
@@ -34,6 +45,7 @@ def put_task(state: State, task: TaskState, recorded: Recorded, **changes: Any) 
         unlink_task(state, task)
         refresh_dependents(state, task.uid, recorded.at)
         push_expiry(state, task)
+        children.note_child_end(state, task, task.phase, recorded.seq)
     refresh_task(state, task.uid, recorded.at)
 
 
@@ -43,25 +55,47 @@ def drop_task(state: State, task: TaskState, recorded: Recorded) -> None:
     if state.names.get(task.name) == task.uid:
         del state.names[task.name]
     state.index.steps.pop(task.uid, None)
+    children.drop_orders(state, task.uid)
     if not task.phase.is_terminal:
         unlink_task(state, task)
+        children.note_child_end(state, task, children.DELETED, recorded.seq)
     if task.phase is Phase.QUEUED:
         scheduling.leave_queue(state, task)
+        note_preference(state, task, None)
     if task.uid in state.index.dependents:
         state.outcomes[task.uid] = task.phase
         refresh_dependents(state, task.uid, recorded.at)
 
 
 def update_queue(state: State, before: TaskState | None, task: TaskState) -> None:
-    """Move a task between the queues when its phase or its key changed."""
-    was = before is not None and before.phase is Phase.QUEUED
-    is_now = task.phase is Phase.QUEUED
-    if before is not None and was and is_now and scheduling.build_entry(before) == scheduling.build_entry(task):
+    """Move a task between the queues when its phase, its key or its line changed."""
+    was = before if before is not None and before.phase is Phase.QUEUED else None
+    now = task if task.phase is Phase.QUEUED else None
+    if was is not None and now is not None and scheduling.build_place(was) == scheduling.build_place(now):
         return
-    if was:
-        scheduling.leave_queue(state, task)
-    if is_now:
-        scheduling.enqueue(state, task)
+    note_preference(state, was, now)
+    if was is not None:
+        scheduling.leave_queue(state, was)
+    if now is not None:
+        scheduling.enqueue(state, now)
+
+
+def note_preference(state: State, was: TaskState | None, now: TaskState | None) -> None:
+    """Keep the look-up of those that prefer a replica, and note when a new preference ends."""
+    if was is not None and was.preferred is not None:
+        drop_link(state.index.preferring, was.preferred, was.uid)
+    if now is not None and now.preferred is not None:
+        add_link(state.index.preferring, now.preferred, now.uid)
+        push_timer(state, preference_timer(now))
+
+
+def end_preferences(state: State, replica: ReplicaName) -> None:
+    """Of those that prefer that replica, let all go elsewhere that it will never take."""
+    for uid in tuple(state.index.preferring.get(replica, ())):
+        task = state.tasks[uid]
+        if not can_return(state, task, replica):
+            freed = state.tasks[uid] = change(task, preferred=None)
+            update_queue(state, task, freed)
 
 
 def link_task(state: State, task: TaskState) -> None:
@@ -141,7 +175,8 @@ def is_same_for_pool(before: ReplicaState | None, replica: ReplicaState) -> bool
 def push_replica_timers(state: State, before: ReplicaState | None, replica: ReplicaState) -> None:
     """Note when a new or changed attempt is overdue, and when a drain ends."""
     for uid, attempt in replica.attempts.items():
-        if before is None or before.attempts.get(uid) != attempt:
+        known = None if before is None else before.attempts.get(uid)
+        if known is None or (known.attempt, known.deadline) != (attempt.attempt, attempt.deadline):
             push_timer(state, attempt_timer(state, replica, attempt))
     if replica.phase is ReplicaPhase.DRAINING and (before is None or before.phase is not ReplicaPhase.DRAINING):
         push_timer(state, drain_timer(state, replica))
@@ -164,15 +199,34 @@ def put_agent(state: State, agent: AgentState, recorded: Recorded, **changes: An
     switch = levels.next_change(state, agent)
     if switch is not None and (before is None or levels.next_change(state, before) != switch):
         push_timer(state, Timer(switch, "level", agent.name))
+    if before is not None:
+        update_waiters(state, before, agent)
+
+
+def update_waiters(state: State, before: AgentState, agent: AgentState) -> None:
+    """A pool's spec changed, or its being parked: look again at those that wait for one of its own."""
+    if (before.spec, before.removed) != (agent.spec, agent.removed):
+        for name in state.index.members.get(agent.name, {}):
+            end_preferences(state, name)
+    if before.parked_until == agent.parked_until:
+        return
+    if agent.is_parked:
+        push_timer(state, parked_timer(agent))
+    if agent.is_parked is not before.is_parked:
+        scheduling.wake(state, tuple(state.index.parked))  # whether it claims a lock that it waits for
+        scheduling.settle_ready(state)
 
 
 def drop_agent(state: State, name: AgentName) -> None:
     """Forget a removed pool with its last replica."""
-    for replica in state.index.members.pop(name, {}):
+    members = state.index.members.pop(name, {})
+    for replica in members:
         del state.replicas[replica]
     state.agents.pop(name, None)
     state.index.idle.pop(name, None)
     state.index.crowded.pop(name, None)
+    for replica in members:
+        end_preferences(state, replica)
 
 
 def free_slot(state: State, name: ReplicaName | None, uid: TaskUid, recorded: Recorded) -> None:

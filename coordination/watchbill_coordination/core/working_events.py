@@ -114,6 +114,18 @@ class LockReturned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockReturnRefused(Event):
+    """The attempt wanted to give back a lock that it does not hold, or that is its Task's own."""
+
+    task: TaskUid
+    agent: ReplicaName
+    attempt: int
+    request: int
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChildRequested(Event):
     """The attempt asked for a Task of its own making, which is to be created with this name."""
 
