@@ -21,8 +21,9 @@ from watchbill_coordination.core.events import (
 )
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
+from watchbill_coordination.core.working_events import AgentParked, AgentUnparked
 
-_ABOUT_POOLS = (AgentDeclared, AgentRemoved, LevelChanged)
+_ABOUT_POOLS = (AgentDeclared, AgentRemoved, LevelChanged, AgentParked, AgentUnparked)
 _FOLLOW_FROM_DEPENDENCIES = (TaskQueued, TaskFailed, TaskHeld)
 
 
@@ -45,6 +46,8 @@ class Touched:
             self.tasks.add(uid)
             task = state.tasks.get(uid)
             self._add_replica(None if task is None else task.agent, state)
+            parent = None if task is None or not task.parent else state.tasks.get(TaskUid(task.parent))
+            self._add_replica(None if parent is None else parent.agent, state)
 
     def _add_replica(self, name: ReplicaName | None, state: State) -> None:
         if name is None:

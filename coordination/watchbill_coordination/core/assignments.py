@@ -24,8 +24,8 @@ class Outgoing:
 
     @property
     def key(self) -> str:
-        """The same for the same message, whenever it is derived."""
-        return f"{self.seq}-{type(self.message).__name__.lower()}"
+        """The same for the same message, whenever it is derived; another one for another attempt."""
+        return f"{self.seq}-{type(self.message).__name__.lower()}-{getattr(self.message, 'attempt', 0)}"
 
 
 def pending_messages(state: State, replica: ReplicaState) -> list[Outgoing]:

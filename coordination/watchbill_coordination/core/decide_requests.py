@@ -206,8 +206,4 @@ def decide_progress(command: ReportProgress, state: State, now: float) -> list[E
     if not text and command.percent is None:
         return Rejected("Empty")
     percent = None if command.percent is None else max(0, min(100, command.percent))
-    return [
-        ProgressReported(
-            task=task.uid, agent=command.agent, attempt=command.attempt, text=text, percent=percent
-        )
-    ]
+    return [ProgressReported(task=task.uid, agent=command.agent, attempt=command.attempt, text=text, percent=percent)]

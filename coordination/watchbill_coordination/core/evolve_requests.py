@@ -104,9 +104,7 @@ def on_refusal(state: State, event: LockDenied | LockReturnRefused, recorded: Re
     attempt = find_working(state, event.agent, event.task, event.attempt)
     if attempt is not None:
         reply = Reply(seq=recorded.seq, granted=False, name=event.name, text=event.message)
-        put_attempt(
-            state, event.agent, attempt, recorded, requests=add_reply(attempt.requests, event.request, reply)
-        )
+        put_attempt(state, event.agent, attempt, recorded, requests=add_reply(attempt.requests, event.request, reply))
 
 
 def on_child_requested(state: State, event: ChildRequested, recorded: Recorded) -> None:
@@ -152,9 +150,7 @@ def on_child_refused(state: State, event: ChildRefused, recorded: Recorded) -> N
     attempt = find_working(state, event.agent, event.task, event.attempt)
     if attempt is not None:
         reply = Reply(seq=recorded.seq, granted=False, name=event.name, text=event.message)
-        put_attempt(
-            state, event.agent, attempt, recorded, requests=add_reply(attempt.requests, event.request, reply)
-        )
+        put_attempt(state, event.agent, attempt, recorded, requests=add_reply(attempt.requests, event.request, reply))
 
 
 def on_progress(state: State, event: ProgressReported, recorded: Recorded) -> None:
