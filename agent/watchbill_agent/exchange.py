@@ -16,11 +16,10 @@ from types import MappingProxyType
 from typing import Protocol
 
 from watchbill_coordination.core.messages import Answer, ChildEnded, ChildSubmitted, Message, Progress
+from watchbill_coordination.core.requests import MAX_PROGRESS, MAX_REQUESTS, PROGRESS_SECONDS
 
 ANSWER_SECONDS = 60.0  #: that an `ask` waits: an operator restarts in less
-MAX_REQUESTS = 1000  #: of one attempt
-MAX_TELLS = 200  #: pieces of progress that are sent, of one attempt
-TELL_SECONDS = 2.5  #: between two of them; of what is said faster the newest is sent, for the operator takes no more
+TELL_SECONDS = PROGRESS_SECONDS + 0.5  #: between two pieces of progress; the operator drops what comes sooner
 
 Build = Callable[[int], Message]  #: request number → the request
 
@@ -90,7 +89,7 @@ class AttemptExchange:
 
     def tell(self, message: Progress) -> None:
         """Send progress, at most once in TELL_SECONDS: the newest of what was said meanwhile follows then."""
-        if self._is_closed or self._tells >= MAX_TELLS:
+        if self._is_closed or self._tells >= MAX_PROGRESS:
             return
         self._untold = message
         if self._pause is None:
