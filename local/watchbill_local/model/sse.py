@@ -53,7 +53,7 @@ def build_use(name: str, arguments: Mapping[str, Any]) -> Block:
 def build_message(reply: Reply, *, model: str, message: str) -> dict[str, Any]:
     """The whole message. `message` is its id; the ids of its tool uses follow from it."""
     blocks = [
-        {**block, "id": f"toolu_{message.removeprefix('msg_')}{number:02d}"} if block["type"] == "tool_use" else block
+        {**block, "id": f"toolu_{message.removeprefix('msg_')}_{number}"} if block["type"] == "tool_use" else block
         for number, block in enumerate(reply.blocks)
     ]
     return {
@@ -66,6 +66,11 @@ def build_message(reply: Reply, *, model: str, message: str) -> dict[str, Any]:
         "stop_sequence": None,
         "usage": build_usage(reply.usage),
     }
+
+
+def parse_turn(use: str) -> str:
+    """What the ids of all tool uses of one message have in common."""
+    return use.rpartition("_")[0]
 
 
 def build_usage(usage: Usage) -> dict[str, Any]:
