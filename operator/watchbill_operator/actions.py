@@ -29,9 +29,21 @@ from watchbill_coordination.core.events import (
     TaskDeleted,
 )
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
-from watchbill_coordination.core.state import ReplicaPhase
+from watchbill_coordination.core.state import Phase, ReplicaPhase
+from watchbill_coordination.core.working_events import (
+    ChildCreated,
+    ChildRefused,
+    ChildRequested,
+    LockDenied,
+    LockGranted,
+    LockReturned,
+    LockReturnRefused,
+    ProgressReported,
+    UsageReported,
+)
 from watchbill_operator.api import EVENTS, Api, ApiError, ConflictError, Request, UnavailableError
 from watchbill_operator.fleet import Fleet
+from watchbill_operator.grants import GrantsWriter
 from watchbill_operator.kube_events import Budget, build_kube_events
 from watchbill_operator.mail import Mail
 from watchbill_operator.mailroom import Mailroom
@@ -46,6 +58,19 @@ logger = logging.getLogger(__name__)
 WAITING_EVENTS = 1000  #: Kubernetes Events that wait to be written; older ones are dropped
 ATTEMPTS = 2  #: tries of one Event
 PLANNED = (AgentDeclared, AgentRemoved, ReplicaRegistered, ReplicaDraining, ReplicaReleased, ReplicaLost)
+
+#: What a running attempt says and gets: people are told of it when there is nothing else to tell.
+CALM = (
+    ProgressReported,
+    UsageReported,
+    LockGranted,
+    LockDenied,
+    LockReturned,
+    LockReturnRefused,
+    ChildRequested,
+    ChildCreated,
+    ChildRefused,
+)
 
 
 class Announcer:
@@ -104,7 +129,10 @@ class CommitActions:
         self._patcher = patcher
         self._announcer, self._metrics = tell
         self._budget = Budget(at=time.time())
+        self._grants = GrantsWriter(coordinator.layout, coordinator.state)
         self.context_changed: Callable[[], None] = lambda: None
+        self.children_wanted: Callable[[], None] = lambda: None
+        self.recorded: Callable[[Iterable[Recorded]], None] = lambda records: None
 
     def act(self, committed: Committed, mail: list[Mail]) -> None:
         """Do what follows from this commit and from having taken this mail."""
@@ -113,9 +141,11 @@ class CommitActions:
         self._mailroom.acknowledge(mail, ep=self._coordinator.epoch, seq=self._coordinator.committed_seq)
         if not committed.records:
             return
+        stirred = {getattr(entry.event, "task", "") for entry in committed.records if not isinstance(entry.event, CALM)}
         for uid in committed.tasks:
             if task := state.tasks.get(uid):
-                self._patcher.offer(task_target(task), rank_of(task))
+                is_calm = uid not in stirred and task.phase is Phase.RUNNING
+                self._patcher.offer(task_target(task), Rank.PROGRESS if is_calm else rank_of(task))
         for name in committed.agents:
             if (agent := state.agents.get(name)) and not agent.removed:
                 self._patcher.offer(agent_target(agent), Rank.POOL)
@@ -123,18 +153,26 @@ class CommitActions:
         self._clean(committed.records)
         if any(isinstance(recorded.event, ContextPublished | ContextWithdrawn) for recorded in committed.records):
             self.context_changed()
+        if state.children:
+            self.children_wanted()
+        self.recorded(committed.records)
         self._count(committed)
         bodies, self._budget = build_kube_events(committed.records, state, self._fleet.settings.namespace, self._budget)
         if bodies:
             self._announcer.post(bodies)
 
     def deliver(self, replicas: Iterable[ReplicaName]) -> None:
-        """Write what these replicas must have in their inboxes now."""
+        """Write what these replicas must have in their inboxes now, after what their brokers must know before."""
         state, seq = self._coordinator.state, self._coordinator.committed_seq
         for name in replicas:
+            self._grants.update(name)
             replica = state.replicas.get(name)
             pending = () if replica is None else pending_messages(state, replica)
             self._mailroom.deliver(name, pending, ep=self._coordinator.epoch, seq=seq)
+
+    def mend_grants(self) -> None:
+        """Compare all grants with what lies on the volume, while this process leads."""
+        self._grants.mend()
 
     def plan(self, agents: set[AgentName]) -> None:
         """Plan the pods of these Agents, each for itself: one that cannot be planned does not stop the others."""

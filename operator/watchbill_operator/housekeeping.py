@@ -20,6 +20,15 @@ from watchbill_coordination.core.state import ReplicaPhase, State
 from watchbill_coordination.storage.layout import Layout
 from watchbill_operator.api import TASKS, Api, ApiError, ConflictError, GoneError, Request
 from watchbill_operator.heartbeats import Heartbeat, Pulses, evolve_pulses, find_stale, read_heartbeat
+from watchbill_operator.ledgers import list_ledgers, plan_ledger_removal, remove_ledgers, runs_claude
+from watchbill_operator.transcripts import (
+    forget_transcripts,
+    keep_transcripts,
+    list_kept,
+    list_transcripts,
+    plan_forgetting,
+    plan_keeping,
+)
 from watchbill_operator.workspaces import (
     list_results,
     list_work,
@@ -119,11 +128,26 @@ class Housekeeping:
             await self._wiring.settled.wait()
             if tasks := plan_cleanup(work, replica, self._state):
                 self._wiring.clean(replica, tasks)
+        await self._tidy_accounts()
         present_results = await asyncio.to_thread(list_results, self._layout)
         await self._wiring.settled.wait()
         results = plan_result_removal(present_results, self._state)
         if results and not self._is_deposed():
             await asyncio.to_thread(remove_results, self._layout, results)
+
+    async def _tidy_accounts(self) -> None:
+        """Remove the ledgers and kept transcripts of Tasks that are gone."""
+        for replica in [name for name in self._state.replicas if runs_claude(self._state, name)]:
+            ledgers = await asyncio.to_thread(list_ledgers, self._layout, replica)
+            await self._wiring.settled.wait()
+            unneeded = plan_ledger_removal(ledgers, self._state)
+            if unneeded and not self._is_deposed():
+                await asyncio.to_thread(remove_ledgers, self._layout, replica, unneeded)
+        kept = await asyncio.to_thread(list_kept, self._layout)
+        await self._wiring.settled.wait()
+        forgotten = plan_forgetting(kept, self._state)
+        if forgotten and not self._is_deposed():
+            await asyncio.to_thread(forget_transcripts, self._layout, forgotten)
 
     def _is_deposed(self) -> bool:
         """Whether what looks unneeded may be a successor's; where that cannot be told, it may."""
@@ -134,8 +158,13 @@ class Housekeeping:
             return True
 
     async def _remove_workspace(self, replica: ReplicaName) -> None:
+        """Remove a workspace, after what has to outlive it was copied."""
         self._wiring.close(replica)
         try:
+            present = await asyncio.to_thread(list_transcripts, self._layout, replica)
+            await self._wiring.settled.wait()
+            if attempts := plan_keeping(present, replica, self._state):
+                await asyncio.to_thread(keep_transcripts, self._layout, replica, attempts)
             finding = await asyncio.to_thread(remove_workspace, self._layout, replica)
         except OSError as error:
             logger.warning("the workspace of %s was not removed: %s", replica, error)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from watchbill_coordination.core import events as ev
+from watchbill_coordination.core import working_events as work
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid, parse_replica_name
 from watchbill_coordination.core.state import State
 from watchbill_operator.conditions import clip, format_time
@@ -22,7 +23,7 @@ API_VERSION = "watchbill.dev/v1alpha1"
 COMPONENT = "watchbill-operator"
 BURST = 10.0  #: ordinary Events that may come at once
 REFILL_PER_SECOND = 0.5
-REFUSAL_BURST = 30.0  #: Events about refused messages and results that may come at once; refilled alike
+REFUSAL_BURST = 30.0  #: Events about what agents can provoke that may come at once; refilled alike
 MESSAGE_BYTES = 1024
 NAME_LIMIT = 200  #: characters of the object's name in the Event's name
 
@@ -63,6 +64,20 @@ def _by_type() -> Mapping[type[ev.Event], _Notice]:
         ),
         ev.ReplicaLost: _Notice("ReplicaLost", lambda e: f"{e.agent} is lost ({e.reason}). {e.message}".strip(), True),
         ev.LevelChanged: _Notice("LevelChanged", lambda e: f"{e.previous} → {e.level}: {e.message}", True),
+        work.AgentParked: _Notice(
+            "AgentParked", lambda e: f"{e.reason}: no tasks before {format_time(e.until)}. {e.message}".strip(), True
+        ),
+        work.AgentUnparked: _Notice("AgentUnparked", lambda e: f"{e.agent} gets tasks again.", True),
+        work.AttemptGivenBack: _Notice(
+            "AttemptGivenBack",
+            lambda e: (
+                f"Attempt {e.attempt} was given back by {e.agent} ({e.reason}); it is repeated. {e.message}".strip()
+            ),
+            True,
+        ),
+        work.ChildRefused: _Notice(
+            "ChildRefused", lambda e: f"A Task that attempt {e.attempt} asked for was refused: {e.message}", True
+        ),
         ev.TaskDispatched: _Notice("Dispatched", lambda e: f"Attempt {e.attempt} was given to {e.agent}."),
         ev.TaskSucceeded: _Notice("Succeeded", lambda e: f"Attempt {e.attempt} on {e.agent} succeeded."),
         ev.TaskCancelled: _Notice("Cancelled", lambda e: e.message or "It was cancelled."),
@@ -73,7 +88,26 @@ def _by_type() -> Mapping[type[ev.Event], _Notice]:
 
 NOTICES = _by_type()
 WARNINGS = frozenset(
-    {ev.AttemptFailed, ev.AttemptLost, ev.TaskFailed, ev.ResultRefused, ev.MessageRejected, ev.ReplicaLost}
+    {
+        ev.AttemptFailed,
+        ev.AttemptLost,
+        ev.TaskFailed,
+        ev.ResultRefused,
+        ev.MessageRejected,
+        ev.ReplicaLost,
+        work.AgentParked,
+        work.AttemptGivenBack,
+        work.ChildRefused,
+    }
+)
+#: What an agent can have recorded as often as it likes: Events about that are bounded.
+PROVOKED = (
+    ev.MessageRejected,
+    ev.ResultRefused,
+    work.AgentParked,
+    work.AgentUnparked,
+    work.AttemptGivenBack,
+    work.ChildRefused,
 )
 
 
@@ -106,7 +140,7 @@ def _refill(budget: Budget, at: float) -> Budget:
 
 def _spend(budget: Budget, event: ev.Event, notice: _Notice) -> Budget | None:
     """The budget after one more Event, or None where it is used up. Refusals are bounded: agents provoke them."""
-    if isinstance(event, ev.MessageRejected | ev.ResultRefused):
+    if isinstance(event, PROVOKED):
         return replace(budget, refusals=budget.refusals - 1) if budget.refusals >= 1 else None
     if notice.is_exceptional:
         return budget

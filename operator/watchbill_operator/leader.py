@@ -17,6 +17,7 @@ from watchbill_coordination.core.state import Phase
 from watchbill_coordination.storage.faults import Fenced
 from watchbill_operator.actions import Announcer, CommitActions
 from watchbill_operator.api import AGENTS, TASKS, Api
+from watchbill_operator.children import ChildMaker, ChildWiring
 from watchbill_operator.conditions import Finding
 from watchbill_operator.config import Config
 from watchbill_operator.context_keeper import ContextKeeper
@@ -29,9 +30,10 @@ from watchbill_operator.metrics import Metrics
 from watchbill_operator.notices import Subject, build_notice, parse_subject
 from watchbill_operator.observations import Observation, parse_agent, parse_task
 from watchbill_operator.patching import Patcher, Rank, Target
-from watchbill_operator.pods import PodSettings
+from watchbill_operator.pod_settings import build_pod_settings
 from watchbill_operator.reconcile import Listing, Pace, build_known, load_when_there, plan_removals
 from watchbill_operator.statuses import Statuses, rank_of, task_target
+from watchbill_operator.usage_keeper import UsageKeeper
 from watchbill_operator.workspaces import list_workspaces
 
 logger = logging.getLogger(__name__)
@@ -50,11 +52,10 @@ class Leader:
         self._inbox = Inbox()
         self._pace = Pace(config.reconcile_seconds)
         layout = coordinator.layout
-        settings = PodSettings(namespace=config.namespace, image=config.agent_image, log_level=config.log_level)
         self._mailroom = Mailroom(
             layout, self._state, self._inbox.submit, is_deposed=self._is_deposed, local=config.local_volume
         )
-        self.fleet = Fleet(api, layout, settings, self._wiring())
+        self.fleet = Fleet(api, layout, build_pod_settings(config), self._wiring())
         self._contexts = ContextKeeper(layout, self._state, self._inbox, self._announce)
         self._contexts.refused_changed = self._offer_waiting
         self._statuses = Statuses(self._state, self.fleet, lambda: self._contexts.refused)
@@ -67,6 +68,12 @@ class Leader:
             coordinator, self._mailroom, self.fleet, self._patcher, tell=(self._announcer, self._metrics)
         )
         self._actions.context_changed = self._contexts.committed
+        self._children = ChildMaker(
+            api, self._state, ChildWiring(self._submit, self.observe, self._inbox.settled, self._is_deposed)
+        )
+        self._actions.children_wanted = self._children.wake
+        self._usage = UsageKeeper(layout, self._state, self._submit, self._inbox.settled)
+        self._actions.recorded = self._usage.note
         self._house = Housekeeping(api, layout, self._state, self._house_wiring())
         self._loop = Loop(coordinator, self._inbox, self._actions, self._health)
 
@@ -114,6 +121,8 @@ class Leader:
             group.create_task(self._announcer.run(), name="announcer")
             group.create_task(self._contexts.run(), name="context")
             group.create_task(self._house.run(), name="housekeeping")
+            group.create_task(self._children.run(), name="children")
+            group.create_task(self._usage.run(), name="usage")
             group.create_task(self._reconcile(), name="reconcile")
 
     def doubt(self) -> None:
@@ -230,7 +239,18 @@ class Leader:
                 self._inbox.submit(command)
             for name in self._state.agents:
                 self._inbox.replan(name)
+            self._children.mend()
+            await self._mend_grants()
             self._pace.note(listing)
+
+    async def _mend_grants(self) -> None:
+        """See to it that brokers find what the log says; a volume that cannot be asked is asked the next time."""
+        await self._inbox.settled.wait()
+        try:
+            if not self._is_deposed():
+                self._actions.mend_grants()
+        except OSError as error:
+            logger.warning("the grants were not compared: %s", error)
 
     async def _load_listing(self) -> Listing:
         """LIST everything as soon as that is possible, and have it looked at."""

@@ -7,6 +7,7 @@ message says of its sender is not looked at, and incarnation, uid and attempt ar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from watchbill_coordination.core.commands import (
     AcceptAttempt,
@@ -14,8 +15,22 @@ from watchbill_coordination.core.commands import (
     FinishAttempt,
     RegisterReplica,
     ReleaseReplica,
+    ReportProgress,
+    RequestLock,
+    ReturnLock,
+    SubmitChild,
 )
-from watchbill_coordination.core.messages import Accepted, Finished, Message, Registered, Released
+from watchbill_coordination.core.messages import (
+    Accepted,
+    ChildSubmitted,
+    Finished,
+    LockReleased,
+    LockRequested,
+    Message,
+    Progress,
+    Registered,
+    Released,
+)
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.storage.results import ResultCopied
 
@@ -53,8 +68,31 @@ def parse_message(replica: ReplicaName, message: Message, *, key: str) -> Comman
             exit_code=message.exit_code,
             result=message.result,
             inline=message.inline,
+            retry_after_seconds=message.retry_after_seconds,
         )
-    return None
+    return parse_working_message(replica, message, key=key)
+
+
+def parse_working_message(replica: ReplicaName, message: Message, *, key: str) -> Command | None:
+    """The command that an attempt asks for while it works; None for a message of another kind."""
+    if not isinstance(message, Progress | LockRequested | LockReleased | ChildSubmitted):
+        return None
+    said: dict[str, Any] = {
+        "key": key,
+        "agent": replica,
+        "incarnation": message.incarnation,
+        "task": message.task,
+        "attempt": message.attempt,
+    }
+    match message:
+        case Progress(text=text, percent=percent):
+            return ReportProgress(**said, text=text, percent=percent)
+        case LockRequested(request=request, name=name, shared=shared):
+            return RequestLock(**said, request=request, name=name, shared=shared)
+        case LockReleased(request=request, name=name):
+            return ReturnLock(**said, request=request, name=name)
+        case ChildSubmitted(request=request, name=name, spec=spec):
+            return SubmitChild(**said, request=request, name=name, spec=spec)
 
 
 def accept_result(command: FinishAttempt, copied: object) -> FinishAttempt:

@@ -2,8 +2,9 @@
 
 Owns the mailboxes of all replicas while this process leads. Invariants: the messages of one replica are handed over in
 their order; a successful result lies in shared-context, durable, before its attempt may count as finished, and gets its
-name there only while its attempt is current and nobody else leads; a file is acknowledged only after the commit that
-covers it; a message is delivered only for what is committed. What an agent wrote never raises here: it ends as a
+name there only while its attempt is current and nobody else leads; what an attempt used of its model is handed over
+with its end, and before it; a file is acknowledged only after the commit that covers it; a message is delivered only
+for what is committed. What an agent wrote never raises here: it ends as a
 command, or in quarantine. Never decides what a message leads to.
 """
 
@@ -20,11 +21,13 @@ from asyncinotify import Inotify, Mask, Watch
 
 from watchbill_coordination.core.assignments import Outgoing
 from watchbill_coordination.core.commands import Command, FinishAttempt, RejectMessage
-from watchbill_coordination.core.messages import Ack, Cleanup, Message
+from watchbill_coordination.core.messages import Ack, Cleanup, Finished, Message
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
+from watchbill_coordination.core.usage import Usage
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.mailbox import InboxWriter, Malformed, OutboxReader, Received
+from watchbill_operator.ledgers import Account, build_report, read_ledger, runs_claude
 from watchbill_operator.mail import Mail, parse_message
 from watchbill_operator.result_intake import DeposedError, ResultIntake
 
@@ -211,24 +214,32 @@ class Mailroom:
                 continue
             lane.writer.forget(item.header.read)
             try:
-                commands = [await self._parse(lane.replica, message, item.name) for message in item.messages]
+                parsed = [await self._parse(lane.replica, message, item.name) for message in item.messages]
             except DeposedError:
                 return  # recorded, it might be read by the successor, without the result that belongs to it
             except OSError as error:
                 logger.warning("a result of %s waits (%s): %s", lane.replica, item.name, error)
                 lane.reader.offer_again(item.name)
                 continue
-            self._submit(Mail(lane.replica, item.name, tuple(command for command in commands if command)))
+            self._submit(Mail(lane.replica, item.name, tuple(command for commands in parsed for command in commands)))
 
-    async def _parse(self, replica: ReplicaName, message: Message, file: str) -> Command | None:
-        """The command of one message.
+    async def _parse(self, replica: ReplicaName, message: Message, file: str) -> list[Command]:
+        """The commands of one message.
 
         Raises OSError when a result could not be copied for our own reasons, DeposedError when it is not ours to take.
         """
         command = parse_message(replica, message, key=f"{replica}/{file}")
-        if isinstance(command, FinishAttempt) and self._results.is_winner(command):
-            return await self._results.take(command)
-        return command
+        if not isinstance(message, Finished) or not isinstance(command, FinishAttempt):
+            return [] if command is None else [command]
+        reports = [await self._account(replica, message)] if runs_claude(self._state, replica) else []
+        if self._results.is_winner(command):
+            command = await self._results.take(command)
+        return [*reports, command]
+
+    async def _account(self, replica: ReplicaName, said: Finished) -> Command:
+        """What the attempt used of its model, by its broker's ledger and by its own last words."""
+        account = await asyncio.to_thread(read_ledger, self._layout, replica, said.task, said.attempt)
+        return build_report(account or Account(replica, said.task, said.attempt, Usage()), said)
 
     def _set_aside(self, lane: _Lane, item: Malformed) -> None:
         """Put a bad file into quarantine and say so, while this process leads."""

@@ -25,7 +25,9 @@ from watchbill_coordination.core.events import (
     TaskSucceeded,
 )
 from watchbill_coordination.core.state import AgentState, Level, Phase, ReplicaPhase, State, TaskState
+from watchbill_coordination.core.working_events import AttemptGivenBack
 from watchbill_operator.api import Request
+from watchbill_operator.model_metrics import ModelMetrics, build_parking_gauge
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else each counter has a series for its birth
 
@@ -36,6 +38,7 @@ OUTCOMES: dict[type, str] = {
     TaskSucceeded: "succeeded",
     AttemptFailed: "failed",
     AttemptLost: "lost",
+    AttemptGivenBack: "given_back",
     ResultRefused: "refused",
 }
 
@@ -58,9 +61,12 @@ class Metrics:
             "watchbill_api_seconds", "Time of API calls.", ["verb"], buckets=LATENCY_BUCKETS, registry=self.registry
         )
         self.mail_rejected = Counter("watchbill_mail_rejected", "Malformed messages.", registry=self.registry)
+        self.model = ModelMetrics(self.registry)
 
     def derive_from(self, state: Callable[[], State | None], now: Callable[[], float] = time.time) -> None:
-        """Add the gauges, computed from the state at each scrape."""
+        """Add the gauges, computed from the state at each scrape. What it says of use of models was counted before."""
+        if known := state():
+            self.model.ledger.remember(known)
         self.registry.register(_Derived(state, now))
 
     def count_call(self, request: Request, code: int, seconds: float) -> None:
@@ -72,6 +78,7 @@ class Metrics:
         """What a commit brought."""
         for recorded in records:
             self.records.inc()
+            self.model.count(recorded.event)
             if outcome := OUTCOMES.get(type(recorded.event)):
                 self.attempts.labels(outcome).inc()
             if isinstance(recorded.event, TaskDispatched | TaskSucceeded):
@@ -108,6 +115,7 @@ class _Derived(Collector):
         yield _gauge("watchbill_log_epoch", "The epoch of this writer.", [((), state.epoch)])
         yield from build_task_gauges(state, self.now())
         yield from build_agent_gauges(state)
+        yield from build_parking_gauge(state)
 
 
 def build_task_gauges(state: State, now: float) -> Iterator[Metric]:

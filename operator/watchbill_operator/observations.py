@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
+from watchbill_coordination.codec.messages import is_task_uid
 from watchbill_coordination.core.commands import (
     Command,
     DeclareAgent,
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 #: What code raises on an object of a shape that nobody thought of; such an object must not stop the operator.
 MISSHAPEN = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+PARENT_UID = "watchbill.dev/parent-uid"  #: annotation of a Task that an attempt asked for
 REMEMBERED_DELETIONS = 20_000  #: uids of deleted objects; a late event is seconds old, not so many deletions
 
 
@@ -117,7 +119,15 @@ def parse_task(observation: Observation) -> list[Command]:
     if not _is_readable(spec, parse_task_spec):
         logger.error("Task %s has a spec that cannot be read and is left out", observation.name)
         return []
-    return [SubmitTask(task=uid, name=observation.name, spec=spec, generation=_generation(observation))]
+    parent = parse_parent(observation)
+    return [SubmitTask(task=uid, name=observation.name, spec=spec, generation=_generation(observation), parent=parent)]
+
+
+def parse_parent(observation: Observation) -> str:
+    """Uid of the Task whose attempt asked for this one, by its annotation; empty: a user's."""
+    annotations = observation.body["metadata"].get("annotations")
+    uid = annotations.get(PARENT_UID) if isinstance(annotations, Mapping) else None
+    return uid if isinstance(uid, str) and is_task_uid(uid) else ""
 
 
 def _is_readable(spec: Any, parse: Callable[[Mapping[str, Any]], object]) -> TypeGuard[Mapping[str, Any]]:

@@ -45,6 +45,7 @@ class Rank(IntEnum):
     POOL = 1  #: an Agent
     RUNNING = 2
     WAITING = 3  #: Pending and Queued
+    PROGRESS = 4  #: how far a running task is: never in place of another patch, and not at all in a crowd
 
 
 SETTLE_SECONDS: Mapping[Rank, float] = {
@@ -52,6 +53,7 @@ SETTLE_SECONDS: Mapping[Rank, float] = {
     Rank.POOL: 0.05,
     Rank.RUNNING: 0.1,  #: a task that ends within it costs no Running patch
     Rank.WAITING: 1.0,  #: a task that starts within it costs no Queued patch
+    Rank.PROGRESS: 5.0,  #: and so at most one in that time
 }
 CROWDED_SECONDS: Mapping[Rank, float] = {
     Rank.RUNNING: 1.0,
@@ -88,11 +90,14 @@ class PatchQueue:
 
     def offer(self, target: Target, rank: Rank, now: float, *, delay: float = 0.0) -> None:
         """Say that the object's status changed. A newer offer replaces the older one, but not its age."""
+        if rank is Rank.PROGRESS and self._is_crowded():
+            return
         if target in self.under_way:
-            self.under_way[target] = rank
+            if rank is not Rank.PROGRESS or self.under_way[target] is None:
+                self.under_way[target] = rank
             return
         entry = self.waiting.get(target)
-        if entry is not None and entry.rank == rank:
+        if entry is not None and (entry.rank == rank or rank is Rank.PROGRESS):
             return
         token = next(self._tokens)
         self.waiting[target] = _Entry(rank, now, token)
@@ -129,6 +134,9 @@ class PatchQueue:
         """When `take` wants to be called next."""
         return min((due for rank in Rank if (due := self._due(rank)) is not None), default=None)
 
+    def _is_crowded(self) -> bool:
+        return len(self.waiting) >= CROWD
+
     def _due(self, rank: Rank) -> float | None:
         """When the first of that rank may go; entries that were replaced are dropped on the way."""
         heap = self._heaps[rank]
@@ -136,7 +144,7 @@ class PatchQueue:
             due, token, target = heap[0]
             entry = self.waiting.get(target)
             if entry is not None and entry.token == token:
-                put_off = CROWDED_SECONDS.get(rank, 0.0) if len(self.waiting) >= CROWD else 0.0
+                put_off = CROWDED_SECONDS.get(rank, 0.0) if self._is_crowded() else 0.0
                 return max(due, entry.offered + put_off)
             heapq.heappop(heap)
         return None

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from watchbill_coordination.core.spending import task_usage
 from watchbill_coordination.core.state import Phase, State, TaskState
+from watchbill_coordination.core.usage import Usage
 from watchbill_coordination.core.waiting import explain_wait
 from watchbill_operator.conditions import Finding, build_condition, build_sentence, clip, format_time
 
@@ -28,6 +30,7 @@ TASK_STATUS_FIELDS = (
     "completionTime",
     "result",
     "exitCode",
+    "usage",
     "conditions",
     "observedGeneration",
     "epoch",
@@ -62,7 +65,23 @@ def build_task_status(
         status["result"] = clip(task.result, RESULT_LIMIT)
     if task.exit_code is not None:
         status["exitCode"] = task.exit_code
+    if task.usage:
+        status["usage"] = build_usage(task_usage(task))
     return status
+
+
+def build_usage(usage: Usage) -> dict[str, Any]:
+    """What the Task used of models, in its API form."""
+    return {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "cacheReadTokens": usage.cache_read_tokens,
+        "cacheWriteTokens": usage.cache_write_tokens,
+        "costUSD": usage.cost_usd,
+        "requests": usage.requests,
+        "turns": usage.turns,
+        "seconds": usage.seconds,
+    }
 
 
 def build_status_patch(status: Mapping[str, Any], fields: tuple[str, ...] = TASK_STATUS_FIELDS) -> dict[str, Any]:
@@ -86,7 +105,7 @@ def explain_task(
         case Phase.RUNNING if task.cancel_requested:
             return Finding("Cancelling", f"Attempt {task.attempt} on {task.agent} is being stopped.")
         case Phase.RUNNING:
-            return Finding("Running", f"Attempt {task.attempt} is with {task.agent}.")
+            return Finding("Running", _tell_progress(task))
         case Phase.SUCCEEDED:
             return Finding("Succeeded", _tell_success(task))
         case Phase.FAILED:
@@ -105,6 +124,16 @@ def _explain_wait(state: State, task: TaskState, now: float, refused: Mapping[st
             told = " ".join(refused[path].message for path in missing)
             return Finding(wait.reason, build_sentence(f"It waits for shared context that was refused: {told}"))
     return Finding(wait.reason, build_sentence(wait.message))
+
+
+def _tell_progress(task: TaskState) -> str:
+    """Who has it and, where its agent says so, how far it is."""
+    begun = f"Attempt {task.attempt} is with {task.agent}"
+    if task.progress is None:
+        return f"{begun}."
+    percent = "" if task.progress.percent is None else f"{task.progress.percent} %"
+    told = ": ".join(part for part in (percent, task.progress.text) if part)
+    return build_sentence(f"{begun}: {told}") if told else f"{begun}."
 
 
 def _tell_success(task: TaskState) -> str:

@@ -80,6 +80,11 @@ class Layout:
         return self.orchestration / "quarantine"
 
     @property
+    def transcripts(self) -> Path:
+        """Transcripts whose workspace is gone, as long as their Tasks are there; agents have theirs in state/."""
+        return self.orchestration / TRANSCRIPTS
+
+    @property
     def shared_context(self) -> Path:
         """What agents may read."""
         return self.root / "shared-context"
