@@ -14,11 +14,13 @@ from typing import Any
 from watchbill_coordination.core.specs import MAX_REPLICAS, AgentName, parse_agent_spec
 from watchbill_coordination.core.state import AgentState, Level, ReplicaPhase, ReplicaState, State
 from watchbill_operator import pods
-from watchbill_operator.conditions import Finding, build_condition
+from watchbill_operator.conditions import Finding, build_condition, build_sentence, format_time
 from watchbill_operator.observed_pods import IMAGE_UNAVAILABLE, PodView
-from watchbill_operator.pod_template import check_pod_template
-from watchbill_operator.pods import PodSettings, build_image
+from watchbill_operator.pod_settings import PodSettings
+from watchbill_operator.pod_template import check_agent_template
+from watchbill_operator.pods import build_image
 
+CLAUDE = "claude"  #: the runner whose agents need a credential
 AGENT_STATUS_FIELDS = (
     "replicas",
     "readyReplicas",
@@ -84,7 +86,7 @@ def build_agent_status(
         replicas=[replica for replica in state.replicas.values() if replica.agent == name],
         pods=own,
         settings=settings,
-        template_findings=check_pod_template(agent["spec"].get("podTemplate"), settings.claim),
+        template_findings=check_agent_template(agent, settings.claim),
         findings=findings,
     )
     return {
@@ -104,7 +106,7 @@ def _build_conditions(sight: AgentSight) -> list[dict[str, Any]]:
     is_ready, why = _explain_readiness(sight)
     declared_at, generation = sight.known.declared_at, sight.generation
     degraded = sight.known.level is not Level.NORMAL
-    return [
+    conditions = [
         build_condition("Ready", is_ready, why, since=_ready_since(sight, is_ready), generation=generation),
         build_condition(
             "TemplateAccepted",
@@ -128,6 +130,12 @@ def _build_conditions(sight: AgentSight) -> list[dict[str, Any]]:
             generation=generation,
         ),
     ]
+    if parse_agent_spec(sight.agent["spec"]).runner == CLAUDE:
+        since = sight.known.parking_changed_at or declared_at
+        usable = not sight.known.is_parked
+        why = _explain_credential(sight.known)
+        conditions.append(build_condition("CredentialUsable", usable, why, since=since, generation=generation))
+    return conditions
 
 
 def _explain_readiness(sight: AgentSight) -> tuple[bool, Finding]:
@@ -137,6 +145,8 @@ def _explain_readiness(sight: AgentSight) -> tuple[bool, Finding]:
     count = f"{ready} of {wanted} replicas are ready{bound}"
     if parse_agent_spec(sight.agent["spec"]).suspend:
         return False, Finding("Suspended", f"It is given no new tasks, as spec.suspend asks for; {count}.")
+    if brokerless := next((pod for pod in sight.pods if pod.broker_trouble is not None), None):
+        return False, _explain_broker(brokerless, count)
     if ready >= wanted:
         return True, Finding("AllReady", f"{count}." if wanted else "No replicas are wanted.")
     if sight.template_findings:
@@ -149,6 +159,20 @@ def _explain_readiness(sight: AgentSight) -> tuple[bool, Finding]:
         told = f"{count}. {troubled.name}: {troubled.trouble.message}"
         return False, Finding(troubled.trouble.reason, f"{told}{_tell_mend(sight, troubled, troubled.trouble)}")
     return False, Finding("Starting", f"{count}; the others are being started or have not registered yet.")
+
+
+def _explain_broker(pod: PodView, count: str) -> Finding:
+    """That a replica's tasks cannot reach their model, and why."""
+    trouble = pod.broker_trouble.message if pod.broker_trouble is not None else ""
+    return Finding("BrokerNotReady", f"{count}. {pod.name} cannot reach the model without its broker: {trouble}")
+
+
+def _explain_credential(known: AgentState) -> Finding:
+    if not known.is_parked:
+        return Finding("Usable", "The model takes its requests, as far as is known.")
+    until = format_time(known.parked_until)
+    told = build_sentence(known.parked_message or "The model refused its requests")
+    return Finding(known.parked_reason or "Parked", f"{told} Its tasks wait until {until}.")
 
 
 def _tell_mend(sight: AgentSight, pod: PodView, trouble: Finding) -> str:
@@ -165,7 +189,8 @@ def _ready_since(sight: AgentSight, is_ready: bool) -> float:
     """When the newest thing happened that readiness depends on, by the log's and the pods' own times."""
     phases = [replica.changed_at or replica.registered_at for replica in sight.replicas]
     missing = [] if is_ready else [pod.created_at for pod in sight.pods]
-    return max([sight.known.declared_at, *phases, *missing])
+    brokers = [pod.broker_since for pod in sight.pods]
+    return max([sight.known.declared_at, *phases, *missing, *brokers])
 
 
 def _explain_template(sight: AgentSight) -> Finding:

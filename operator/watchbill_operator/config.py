@@ -8,19 +8,18 @@ line and column. Nobody else in this package reads the environment.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from watchbill_operator.config_error import ConfigError as ConfigError  # for those who read configurations
+from watchbill_operator.model_tables import TABLES, parse_table
+
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message says where and why. Mend it and start again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,8 @@ class Config:
     reconcile_seconds: float = 60.0  #: between full comparisons of log and API
     lease_seconds: float = 15.0  #: a leader that did not renew for so long is replaced
     local_volume: bool = True  #: False: other hosts write to the volume too, so outboxes are polled
+    models: Mapping[str, str] = field(default_factory=dict)  #: alias → id, before the built-in ones
+    prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  #: model → USD per million tokens by kind
 
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -100,13 +101,16 @@ def _parse_file(text: str, source: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"{source}:1:1: a mapping is wanted")
     values = {}
-    known = {field.name for field in fields(Config)}
+    known = {each.name for each in fields(Config)}
     for member, value in document.items():
         line, column = document.lc.key(member)  # type: ignore[attr-defined]  # ruamel's CommentedMap, untyped
         place = f"{source}:{line + 1}:{column + 1}: {member}"
         if member not in known:
             raise ConfigError(f"{place} is not a setting; there are {', '.join(sorted(known))}")
-        values[member] = _parse_value(member, value, place)
+        if member in TABLES:
+            values[member] = parse_table(member, value, source, place)
+        else:
+            values[member] = _parse_value(member, value, place)
     return values
 
 

@@ -25,7 +25,8 @@ from watchbill_operator.observed_pods import PodView, parse_pod
 from watchbill_operator.planning import Surroundings, build_name_taken, plan_pods, plan_removal
 from watchbill_operator.pod_backoff import PodFailures, evolve_failures, evolve_refused
 from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan
-from watchbill_operator.pods import AGENT_LABEL, PodSettings, build_pod, replica_name
+from watchbill_operator.pod_settings import PodSettings
+from watchbill_operator.pods import AGENT_LABEL, build_pod, replica_name
 from watchbill_operator.workspaces import make_workspace
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from typing import Any
 
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_operator import pods
+from watchbill_operator.claude_pod import BROKER
 from watchbill_operator.conditions import Finding, build_sentence, parse_time
 
 IMAGE_REASONS = frozenset(
@@ -38,6 +39,8 @@ class PodView:
     is_between_runs: bool = False  #: the agent container ended and will be started again
     restarts: int = 0
     trouble: Finding | None = None  #: why it does not run, as far as the pod says
+    broker_trouble: Finding | None = None  #: why its broker does not, if it has one
+    broker_since: float = 0.0  #: when its broker began to run or ended last, by its node's clock
 
     @property
     def replica(self) -> ReplicaName:
@@ -59,7 +62,7 @@ def parse_pod(pod: Mapping[str, Any]) -> PodView:
     """Read a pod in its API form."""
     metadata, status = _map(pod.get("metadata")), _map(pod.get("status"))
     labels = _map(metadata.get("labels"))
-    container = _find_container(status)
+    container, broker = _find_container(status, pods.CONTAINER), _find_container(status, BROKER)
     return PodView(
         name=str(metadata.get("name", "")),
         uid=str(metadata.get("uid", "")),
@@ -70,11 +73,13 @@ def parse_pod(pod: Mapping[str, Any]) -> PodView:
         phase=str(status.get("phase", "Pending")),
         is_deleting=bool(metadata.get("deletionTimestamp")),
         created_at=parse_time(metadata.get("creationTimestamp")) or 0.0,
-        started_at=parse_time(_map(_map(container.get("state")).get("running")).get("startedAt")) or 0.0,
+        started_at=_find_start(container),
         finished_at=_find_end(container),
         is_between_runs=any(moment in _map(container.get("state")) for moment in ("waiting", "terminated")),
         restarts=int(container.get("restartCount") or 0),
         trouble=_find_trouble(status, container),
+        broker_trouble=_find_container_trouble(broker, "broker"),
+        broker_since=max(_find_start(broker), _find_end(broker) or 0.0),
     )
 
 
@@ -89,11 +94,15 @@ def _find_owner(metadata: Mapping[str, Any]) -> str:
     return ""
 
 
-def _find_container(status: Mapping[str, Any]) -> Mapping[str, Any]:
+def _find_container(status: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     for container in status.get("containerStatuses") or ():
-        if container.get("name") == pods.CONTAINER:
+        if container.get("name") == name:
             return _map(container)
     return {}
+
+
+def _find_start(container: Mapping[str, Any]) -> float:
+    return parse_time(_map(_map(container.get("state")).get("running")).get("startedAt")) or 0.0
 
 
 def _find_end(container: Mapping[str, Any]) -> float | None:
@@ -109,6 +118,11 @@ def _find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Fi
     if status.get("phase") == "Failed":
         reason = str(status.get("reason") or "PodFailed")
         return Finding(reason, str(status.get("message") or "The pod failed."))
+    return _find_container_trouble(container, "agent") or _find_unscheduled(status)
+
+
+def _find_container_trouble(container: Mapping[str, Any], what: str) -> Finding | None:
+    """Why a container waits to be started, where that is more than its turn."""
     waiting = _map(_map(container.get("state")).get("waiting"))
     reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
     if reason in IMAGE_REASONS:
@@ -116,8 +130,8 @@ def _find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Fi
     if reason in CONFIG_REASONS:
         return Finding("ContainerNotCreated", build_sentence(f"The container cannot be made: {message or reason}"))
     if reason == "CrashLoopBackOff":
-        return Finding("CrashLooping", f"The agent ends again and again: {_tell_end(container)}")
-    return _find_unscheduled(status)
+        return Finding("CrashLooping", f"The {what} ends again and again: {_tell_end(container)}")
+    return None
 
 
 def _tell_image(image: str, cause: str) -> str:

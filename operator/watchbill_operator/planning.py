@@ -22,8 +22,8 @@ from watchbill_operator.conditions import Finding
 from watchbill_operator.observed_pods import PodView
 from watchbill_operator.pod_backoff import NAME_TAKEN, PodFailures
 from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan, merge_plans
-from watchbill_operator.pod_template import check_pod_template
-from watchbill_operator.pods import PodSettings
+from watchbill_operator.pod_settings import PodSettings
+from watchbill_operator.pod_template import check_agent_template
 
 SHORT_GRACE_SECONDS = 5  #: for a pod whose drain deadline has passed or whose agent does not answer
 REGISTER_SECONDS = 30.0  #: time that a container which was started again has to register
@@ -43,7 +43,7 @@ class Surroundings:
 def plan_pods(agent: Mapping[str, Any], around: Surroundings, now: float) -> Plan:
     """What is to be done for an Agent that exists, given in its API form."""
     name, uid = AgentName(agent["metadata"]["name"]), str(agent["metadata"]["uid"])
-    refused = check_pod_template(agent["spec"].get("podTemplate"), around.settings.claim)
+    refused = check_agent_template(agent, around.settings.claim)
     template = "" if refused else pods.build_template_hash(agent, around.settings)
     pool = _Pool(name, uid, parse_agent_spec(agent["spec"]).wanted, template, around, now)
     return merge_plans([*_plan_wanted(pool), *_plan_unwanted(pool), _plan_rollout(pool)])

@@ -14,7 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from watchbill_operator import pods
+from watchbill_operator.claude_pod import find_broker_secret
 from watchbill_operator.conditions import Finding
+from watchbill_operator.pod_settings import COORDINATION_CLAIM, COORDINATION_VOLUME, MOUNT_ROOT
+from watchbill_operator.pod_template_broker import check_broker
 from watchbill_operator.pod_template_shape import check_shape, list_containers
 from watchbill_operator.security_context import check_container_security, check_pod_security
 
@@ -40,10 +43,16 @@ RESERVED_DOMAIN = "watchbill.dev"
 UNSAFE_ANNOTATIONS = ("container.apparmor.security.beta.kubernetes.io/", "seccomp.security.alpha.kubernetes.io/")
 
 
-def check_pod_template(template: Any, claim: str = pods.COORDINATION_CLAIM) -> list[Finding]:
+def check_agent_template(agent: Mapping[str, Any], claim: str = COORDINATION_CLAIM) -> list[Finding]:
+    """The same of an Agent in its API form, whose broker has rules of its own."""
+    return check_pod_template(agent["spec"].get("podTemplate"), claim, find_broker_secret(agent["spec"]))
+
+
+def check_pod_template(template: Any, claim: str = COORDINATION_CLAIM, secret: str = "") -> list[Finding]:
     """All that speaks against this podTemplate, at most `MAX_FINDINGS`; empty: it may be laid over the pod.
 
-    `claim` is the name of the coordination volume's PersistentVolumeClaim.
+    `claim` is the name of the coordination volume's PersistentVolumeClaim, `secret` that of the Secret which a broker
+    keeps; empty: there is no broker.
     """
     if template is None:
         return []
@@ -51,6 +60,7 @@ def check_pod_template(template: Any, claim: str = pods.COORDINATION_CLAIM) -> l
     if shape is not None:
         return [shape]
     findings = [*_check_members(template, claim)]
+    findings += check_broker(template.get("spec", {}), secret) if secret else ()
     return findings[:MAX_FINDINGS]
 
 
@@ -121,7 +131,7 @@ def _check_pod_spec(spec: Mapping[str, Any]) -> Iterator[Finding]:
 def _check_volume(volume: Mapping[str, Any], claim: str) -> Iterator[Finding]:
     path = f"podTemplate.spec.volumes[{volume['name']}]"
     sources = [name for name in volume if name != "name"]
-    if volume["name"] == pods.COORDINATION_VOLUME:
+    if volume["name"] == COORDINATION_VOLUME:
         yield Finding("VolumeReserved", f"{path} has the name of the coordination volume.")
     for source in sources:
         if source == "hostPath":
@@ -175,12 +185,10 @@ def _check_container(path: str, container: Mapping[str, Any]) -> Iterator[Findin
 
 def _check_mount(path: str, mount: Mapping[str, Any]) -> Iterator[Finding]:
     where = mount["mountPath"]
-    if mount.get("name") == pods.COORDINATION_VOLUME:
+    if mount.get("name") == COORDINATION_VOLUME:
         yield Finding("CoordinationClaimNotAllowed", f"{path} mounts the coordination volume once more, at {where}.")
     if not isinstance(where, str) or not where.startswith("/") or is_reserved_path(where):
-        yield Finding(
-            "MountReserved", f"{path} mounts at {where}; {pods.MOUNT_ROOT} and what lies above it are reserved."
-        )
+        yield Finding("MountReserved", f"{path} mounts at {where}; {MOUNT_ROOT} and what lies above it are reserved.")
     if mount.get("mountPropagation", "None") == "Bidirectional":
         yield Finding("HostAccessNotAllowed", f"{path} mounts {where} so that the node would see it (Bidirectional).")
 
@@ -188,7 +196,7 @@ def _check_mount(path: str, mount: Mapping[str, Any]) -> Iterator[Finding]:
 def is_reserved_path(path: str) -> bool:
     """Whether a mount there would cover, or lie among, the agent's own mounts."""
     plain = "/" + posixpath.normpath(path).lstrip("/")
-    return plain == "/" or plain == pods.MOUNT_ROOT or plain.startswith(pods.MOUNT_ROOT + "/")
+    return plain == "/" or plain == MOUNT_ROOT or plain.startswith(MOUNT_ROOT + "/")
 
 
 def _names_a_host(value: Any) -> bool:

@@ -2,8 +2,9 @@
 
 Owns the shape of agent pods: names, labels, mounts, environment and the restricted security context. Pure: the same
 Agent, ordinal and settings give the same pod. Invariant: a pod mounts its own inbox (read-only), outbox, work and
-state, and the shared context (read-only), and nothing else of the coordination volume; a podTemplate is laid over it
-only after `pod_template.check_pod_template` found nothing in it, and the caller answers for that.
+state, and the shared context (read-only), and nothing else of the coordination volume (its broker, where it has one,
+mounts grants and ledger); a podTemplate is laid over it only after `pod_template.check_agent_template` found nothing in
+it, and the caller answers for that.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from watchbill_coordination.core.specs import (
-    MAX_REPLICAS,
     MODEL_BY_ROLE,
     AgentName,
     ReplicaName,
     parse_agent_spec,
     parse_replica_name,
 )
+from watchbill_operator import claude_pod
+from watchbill_operator.pod_settings import COORDINATION_VOLUME, MOUNT_ROOT, RESTRICTED_CONTAINER, PodSettings
+from watchbill_operator.pod_users import build_user_id
 from watchbill_operator.strategic_merge import build_merged
 
 AGENT_LABEL = "watchbill.dev/agent"
@@ -31,30 +33,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 
 CONTAINER = "agent"
-COORDINATION_VOLUME = "coordination"
-COORDINATION_CLAIM = "watchbill-coordination"  #: unless the settings name another
-MOUNT_ROOT = "/watchbill"
 GRACE_AFTER_DRAIN_SECONDS = 5  #: to stop what is left and say `released`
-FIRST_UID = 10_000
-REPLICA_UIDS = MAX_REPLICAS  #: uids set aside for one Agent
-UID_BLOCKS = 860  #: keeps every uid below 65,536, the range of a user namespace
-
-RESTRICTED_CONTAINER: Mapping[str, Any] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodSettings:
-    """What the operator's configuration says about pods."""
-
-    namespace: str
-    image: str
-    claim: str = COORDINATION_CLAIM  #: name of the PersistentVolumeClaim of the coordination volume
-    command: tuple[str, ...] = ("python", "-m", "watchbill_agent")
-    log_level: str = "INFO"
 
 
 def replica_name(agent: str, ordinal: int) -> ReplicaName:
@@ -101,13 +80,6 @@ def build_template_hash(agent: Mapping[str, Any], settings: PodSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def build_user_id(namespace: str, agent: str, ordinal: int) -> int:
-    """The replica's own uid: replicas of an Agent never share one, those of two Agents hardly ever."""
-    digest = hashlib.sha256(f"{namespace}/{agent}".encode()).digest()
-    block = int.from_bytes(digest[:8]) % UID_BLOCKS
-    return FIRST_UID + block * REPLICA_UIDS + ordinal % REPLICA_UIDS
-
-
 def _build_merged_pod(agent: Mapping[str, Any], ordinal: int, settings: PodSettings) -> dict[str, Any]:
     pod = _build_plain_pod(agent, ordinal, settings)
     template = agent["spec"].get("podTemplate") or {}
@@ -118,8 +90,9 @@ def _build_merged_pod(agent: Mapping[str, Any], ordinal: int, settings: PodSetti
 
 
 def _build_plain_pod(agent: Mapping[str, Any], ordinal: int, settings: PodSettings) -> dict[str, Any]:
-    name = agent["metadata"]["name"]
+    name, claude = agent["metadata"]["name"], claude_pod.parse_claude_runner(agent["spec"])
     drain_seconds = parse_agent_spec(agent["spec"]).drain_seconds
+    brokers = claude_pod.build_brokers(agent, ordinal, claude, settings) if claude else []
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -141,10 +114,11 @@ def _build_plain_pod(agent: Mapping[str, Any], ordinal: int, settings: PodSettin
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": int(drain_seconds) + GRACE_AFTER_DRAIN_SECONDS,
             "securityContext": _build_security(build_user_id(settings.namespace, name, ordinal)),
-            "containers": [_build_container(agent, ordinal, settings)],
+            "containers": [_build_container(agent, ordinal, settings), *brokers],
             "volumes": [
                 {"name": COORDINATION_VOLUME, "persistentVolumeClaim": {"claimName": settings.claim}},
                 {"name": "tmp", "emptyDir": {}},
+                *(claude_pod.build_volumes(claude) if claude else ()),
             ],
         },
     }
@@ -171,19 +145,22 @@ def _build_security(uid: int) -> dict[str, Any]:
 
 
 def _build_container(agent: Mapping[str, Any], ordinal: int, settings: PodSettings) -> dict[str, Any]:
-    spec = agent["spec"]
+    spec, claude = agent["spec"], claude_pod.parse_claude_runner(agent["spec"])
     replica = replica_name(agent["metadata"]["name"], ordinal)
+    mounts = [*_build_mounts(replica), *(claude_pod.build_agent_mounts(claude) if claude else ())]
+    sources = [{"secretRef": {"name": ref["name"]}} for ref in spec.get("secretRefs") or ()]
+    sources += claude_pod.build_agent_sources(claude) if claude else []
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": spec.get("image") or settings.image,
         "command": list(settings.command),
         "env": _build_env(agent, ordinal, settings),
-        "volumeMounts": [*_build_mounts(replica), {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - inside the pod
+        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - inside the pod
         "securityContext": dict(RESTRICTED_CONTAINER),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    if spec.get("secretRefs"):
-        container["envFrom"] = [{"secretRef": {"name": ref["name"]}} for ref in spec["secretRefs"]]
+    if sources:
+        container["envFrom"] = sources
     if spec.get("resources"):
         container["resources"] = spec["resources"]
     return container
@@ -219,6 +196,8 @@ def _build_env(agent: Mapping[str, Any], ordinal: int, settings: PodSettings) ->
         "WATCHBILL_COMMAND": _build_command_json(spec),
         "WATCHBILL_LOG_LEVEL": settings.log_level,
     }
+    claude = claude_pod.parse_claude_runner(spec)
+    reserved |= claude_pod.build_agent_variables(spec, claude, settings) if claude else {}
     chosen = {"HOME": "/tmp", "TMPDIR": "/tmp"}  # noqa: S108 - an emptyDir of the pod's own
     chosen |= {item["name"]: item.get("value", "") for item in spec.get("env") or ()}
     env: list[dict[str, Any]] = [

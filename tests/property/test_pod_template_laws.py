@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.operator_cases import SETTINGS, an_agent
+from watchbill_operator.pod_settings import RESTRICTED_CONTAINER
 from watchbill_operator.pod_template import check_pod_template
-from watchbill_operator.pods import RESTRICTED_CONTAINER, build_pod
+from watchbill_operator.pods import build_pod
 from watchbill_operator.strategic_merge import build_merged
 
 WORDS = st.sampled_from(

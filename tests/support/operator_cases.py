@@ -8,7 +8,8 @@ from typing import Any
 from support.deciding import Ledger
 from watchbill_operator.observed_pods import PodView, parse_pod
 from watchbill_operator.planning import Surroundings
-from watchbill_operator.pods import PodSettings, build_pod, replica_name
+from watchbill_operator.pod_settings import PodSettings
+from watchbill_operator.pods import build_pod, replica_name
 
 SETTINGS = PodSettings(namespace="crew", image="watchbill/agent:dev")
 CREATED = "2026-01-01T00:00:00Z"

@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from watchbill_coordination.core import evolve_replicas, evolve_requests, evolve_tasks, evolve_working
+from watchbill_coordination.core import (
+    evolve_attempts,
+    evolve_replicas,
+    evolve_requests,
+    evolve_tasks,
+    evolve_working,
+)
 from watchbill_coordination.core.events import (
     AgentDeclared,
     AgentRemoved,
@@ -67,6 +73,8 @@ def on_agent_declared(state: State, event: AgentDeclared, recorded: Recorded) ->
         )
     declared_at = recorded.at if spec.wanted > known.spec.wanted else known.declared_at
     changes = {"generation": event.generation, "spec": spec, "declared_at": declared_at}
+    if known.is_parked:
+        changes["parking_changed_at"] = recorded.at
     put_agent(state, known, recorded, parked_until=0.0, parked_reason="", parked_message="", **changes)
 
 
@@ -117,6 +125,7 @@ HANDLERS: Mapping[type[Event], Callable[[State, Any, Recorded], None]] = {
     ContextPublished: on_context_published,
     ContextWithdrawn: on_context_withdrawn,
     MessageRejected: on_message_rejected,
+    **evolve_attempts.HANDLERS,
     **evolve_replicas.HANDLERS,
     **evolve_requests.HANDLERS,
     **evolve_tasks.HANDLERS,

@@ -1,7 +1,7 @@
 """The fold's steps for work with a model: parked pools, use of models, preferences that ended.
 
 Owns what state keeps of a pool's credential and of an attempt's spending. What attempts ask for while they work is
-`evolve_requests`' part; an attempt that is given back ends like any other, in `evolve_tasks`.
+`evolve_requests`' part; an attempt that is given back ends like any other, in `evolve_attempts`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ def on_parked(state: State, event: AgentParked, recorded: Recorded) -> None:
     pool = state.agents.get(event.agent)
     if pool is not None:
         told = {"parked_reason": event.reason, "parked_message": event.message}
-        put_agent(state, pool, recorded, parked_until=event.until, **told)
+        since = pool.parking_changed_at if pool.is_parked else recorded.at
+        put_agent(state, pool, recorded, parked_until=event.until, parking_changed_at=since, **told)
 
 
 def on_unparked(state: State, event: AgentUnparked, recorded: Recorded) -> None:
     """The pool gets tasks again."""
     pool = state.agents.get(event.agent)
     if pool is not None:
-        put_agent(state, pool, recorded, parked_until=0.0, parked_reason="", parked_message="")
+        told = {"parked_reason": "", "parked_message": ""}
+        put_agent(state, pool, recorded, parked_until=0.0, parking_changed_at=recorded.at, **told)
 
 
 def on_usage(state: State, event: UsageReported, recorded: Recorded) -> None:

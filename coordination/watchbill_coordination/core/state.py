@@ -151,6 +151,7 @@ class AgentState:
     parked_until: float = 0.0  #: its credential is of no use before; 0: it gets tasks
     parked_reason: str = ""
     parked_message: str = ""
+    parking_changed_at: float = 0.0  #: when it was last parked or unparked
     last_seq: int = 0
     epoch: int = 0
 

@@ -15,7 +15,7 @@ from watchbill_operator.observed_pods import PodView
 from watchbill_operator.planning import Surroundings, build_name_taken, plan_pods, plan_removal
 from watchbill_operator.pod_backoff import PodFailures, evolve_failures, evolve_refused
 from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan
-from watchbill_operator.pods import PodSettings
+from watchbill_operator.pod_settings import PodSettings
 
 BLUE = AgentName("blue")
 REFUSED_TEMPLATE = {"spec": {"hostNetwork": True}}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from support.operator_cases import SETTINGS, an_agent
-from watchbill_operator.pods import build_pod, build_template_hash, build_user_id, parse_ordinal
+from watchbill_operator.pod_users import build_user_id
+from watchbill_operator.pods import build_pod, build_template_hash, parse_ordinal
 
 
 def env_of(pod: dict[str, Any]) -> dict[str, Any]:
