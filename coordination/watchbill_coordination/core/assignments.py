@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from watchbill_coordination.core.messages import Answer, Assign, Cancel, ChildEnded, Drain, Message
+from watchbill_coordination.core.spending import remaining_budget
 from watchbill_coordination.core.state import Attempt, ReplicaPhase, ReplicaState, State, TaskState
 
 
@@ -96,5 +97,10 @@ def build_assign(state: State, replica: ReplicaState, attempt: Attempt) -> Assig
         dependencies=dict(task.bound),
         locks=dict(task.locks),
         work=f"{task.uid}/attempt-{attempt.attempt}",
+        task_type=task.spec.task_type,
+        output_schema=task.spec.output_schema or {},
+        budget_usd=remaining_budget(state, task, attempt.attempt),
+        history=task.history,
+        depth=task.depth,
         children={name: child.uid for name, child in task.children.items() if child.uid},
     )

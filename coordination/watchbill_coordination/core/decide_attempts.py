@@ -22,7 +22,7 @@ from watchbill_coordination.core.events import (
     TaskStarted,
     TaskSucceeded,
 )
-from watchbill_coordination.core.evolve_tasks import INTERRUPTED, name_attempt
+from watchbill_coordination.core.evolve_attempts import INTERRUPTED, name_attempt
 from watchbill_coordination.core.retry import build_delay
 from watchbill_coordination.core.said import MAX_NUMBER, MAX_TEXT, UID, clean_exit_code, clean_reason, clean_text
 from watchbill_coordination.core.specs import ReplicaName

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from watchbill_coordination.core.commands import FinishAttempt
 from watchbill_coordination.core.events import Event, TaskFailed
+from watchbill_coordination.core.requests import clean_line
 from watchbill_coordination.core.said import clean_reason, clean_text
 from watchbill_coordination.core.state import State, TaskState
 from watchbill_coordination.core.working_events import AgentParked, AttemptGivenBack
@@ -26,6 +27,7 @@ PARKED_FOR: Mapping[str, float] = {  #: seconds where the provider did not say h
     "BillingProblem": 300.0,
 }
 OTHERWISE = 30.0  #: seconds for any other reason
+MAX_PARKED_TEXT = 300  #: characters of why; it stands in the status of each task that waits
 
 
 def decide_given_back(command: FinishAttempt, task: TaskState) -> list[Event]:
@@ -53,7 +55,8 @@ def plan_parking(command: FinishAttempt, state: State, now: float) -> list[Event
     until = now + bound_delay(reason, command.retry_after_seconds)
     if until <= pool.parked_until:
         return []
-    return [AgentParked(agent=pool.name, reason=reason, message=clean_text(command.message), until=until)]
+    message = clean_line(command.message, MAX_PARKED_TEXT)
+    return [AgentParked(agent=pool.name, reason=reason, message=message, until=until)]
 
 
 def bound_delay(reason: str, said: float) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from watchbill_coordination.core.index import Index
-from watchbill_coordination.core.requests import Child, ChildOrder, Requests, TaskProgress
+from watchbill_coordination.core.requests import SILENT, Child, ChildOrder, Requests, TaskProgress
 from watchbill_coordination.core.specs import AgentName, AgentSpec, ReplicaName, TaskSpec, TaskUid
 from watchbill_coordination.core.usage import Usage
 
@@ -111,7 +111,7 @@ class Attempt:
     stopping: bool = False  #: its task was cancelled or deleted; the slot is free when the agent confirms
     stopping_seq: int = 0
     locks: tuple[str, ...] = ()  #: held until the slot is free, even when the task is deleted
-    requests: Requests = Requests()  #: what it asked for while it works
+    requests: Requests = SILENT  #: what it asked for while it works
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from watchbill_coordination.core.levels import count_ready
 from watchbill_coordination.core.scheduling import blocking_lock, build_entry, free_slots, list_members
-from watchbill_coordination.core.specs import TaskUid
+from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import AgentState, Level, Phase, ReplicaPhase, State, TaskState
 
 NAMED = 5  #: names that one message lists
@@ -77,15 +77,47 @@ def explain_queued(state: State, task: TaskState) -> Wait:
     awake = [pool for pool in pools if not pool.spec.suspend]
     if not awake:
         return Wait("AgentSuspended", f"every Agent that takes it is suspended: {join_pools(pools)}", pools[0].name)
+    if task.preferred is not None:
+        return explain_preference(state, task, task.preferred)
     ready = [pool for pool in awake if has_ready(state, pool)]
     if not ready:
         worst = max(awake, key=lambda pool: list(Level).index(pool.level))
         count = f"{count_ready(state, worst)} of {worst.spec.wanted} replicas are ready"
         told = f" ({worst.level}: {count})" if worst.level is not Level.NORMAL else ""
         return Wait("AgentNotReady", f"no replica of {join_pools(awake)} is ready{told}", awake[0].name)
-    if any(free_slots(pool, replica) > 0 for pool in ready for replica in list_members(state, pool.name)):
+    usable = [pool for pool in ready if not pool.is_parked]
+    if not usable:
+        return explain_parked(ready)
+    if any(free_slots(pool, replica) > 0 for pool in usable for replica in list_members(state, pool.name)):
         return Wait("AwaitingOperator", "its dispatch is being recorded")
-    return Wait("AgentAtCapacity", f"all slots of {join_pools(ready)} are in use", ready[0].name)
+    return Wait("AgentAtCapacity", f"all slots of {join_pools(usable)} are in use", usable[0].name)
+
+
+def explain_parked(pools: list[AgentState]) -> Wait:
+    """The credential of every Agent that could do it is of no use now; the one that ends first is told."""
+    first = min(pools, key=lambda pool: pool.parked_until)
+    others = f"; {join_pools([pool for pool in pools if pool is not first])} as well" if len(pools) > 1 else ""
+    why = f"{first.parked_reason}: {first.parked_message}" if first.parked_message else first.parked_reason
+    until = format_clock(first.parked_until)
+    return Wait("CredentialParked", f"Agent {first.name} gets no tasks until {until} ({why}){others}", first.name)
+
+
+def explain_preference(state: State, task: TaskState, name: ReplicaName) -> Wait:
+    """For a while only the replica that had its last attempt may take it."""
+    replica = state.replicas[name]
+    pool = state.agents[replica.agent]
+    if pool.is_parked:
+        return explain_parked([pool])
+    if free_slots(pool, replica) > 0:
+        return Wait("AwaitingOperator", "its dispatch is being recorded")
+    why = f"waits for {name}, which had attempt {task.attempt}, until {format_clock(task.preferred_until)}"
+    return Wait("PreferringAgent", f"{why}; then any other may take it", name)
+
+
+def format_clock(seconds: float) -> str:
+    """A moment as people read it on a clock; nobody waits for it longer than a day."""
+    whole = int(seconds) % 86_400
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d} UTC"
 
 
 def explain_nobody(state: State, task: TaskState) -> Wait:

@@ -45,6 +45,7 @@ def test_a_dispatched_attempt_is_assigned_with_all_that_it_needs() -> None:
             dependencies={"first": "first"},
             locks={"x": 1},
             work="t/attempt-1",
+            task_type="search",
         )
     ]
 
