@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,12 +25,18 @@ from watchbill_coordination.core.messages import (
     MESSAGE_TYPES,
     Accepted,
     Ack,
+    Answer,
     Assign,
     Cancel,
+    ChildEnded,
+    ChildSubmitted,
     Cleanup,
     Drain,
     Finished,
+    LockReleased,
+    LockRequested,
     Message,
+    Progress,
     Registered,
     Released,
 )
@@ -45,6 +52,12 @@ counts = st.integers(0, 2**53 - 1)
 json_values = st.recursive(
     st.none() | st.booleans() | counts | texts, lambda v: st.lists(v) | st.dictionaries(texts, v)
 )
+shallow_values = st.recursive(
+    st.none() | st.booleans() | counts | texts,
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(texts, v, max_size=3),
+    max_leaves=10,
+)
+WHO: dict[str, st.SearchStrategy[Any]] = {"incarnation": texts, "task": uids, "attempt": counts}
 OPERATOR_MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(
         Assign,
@@ -59,6 +72,26 @@ OPERATOR_MESSAGES: st.SearchStrategy[Message] = st.one_of(
         dependencies=st.dictionaries(texts, texts, max_size=3),
         locks=st.dictionaries(texts, counts, max_size=3),
         work=texts,
+        task_type=texts,
+        output_schema=st.dictionaries(texts, json_values, max_size=3),
+        budget_usd=st.none() | st.floats(0, 1e6),
+        history=st.lists(texts, max_size=3).map(tuple),
+        depth=counts,
+        children=st.dictionaries(texts, texts, max_size=3),
+    ),
+    st.builds(
+        Answer,
+        task=uids,
+        attempt=counts,
+        request=counts,
+        granted=st.booleans(),
+        text=texts,
+        name=texts,
+        uid=texts,
+        token=counts,
+    ),
+    st.builds(
+        ChildEnded, task=uids, attempt=counts, name=texts, uid=texts, phase=texts.map(lambda t: t[:32]), text=texts
     ),
     st.builds(Cancel, task=uids, attempt=counts, reason=texts),
     st.builds(Ack, names=st.lists(texts, max_size=3).map(tuple), seq=counts),
@@ -74,14 +107,32 @@ AGENT_MESSAGES: st.SearchStrategy[Message] = st.one_of(
         incarnation=texts,
         task=uids,
         attempt=counts,
-        outcome=st.sampled_from(["Succeeded", "Failed", "Cancelled"]),
+        outcome=st.sampled_from(["Succeeded", "Failed", "Cancelled", "GivenBack"]),
         reason=texts,
         message=texts,
         retryable=st.booleans(),
         exit_code=st.none() | st.integers(0, 255),
         result=texts,
+        inline=st.booleans(),
+        retry_after_seconds=st.floats(0, 1e9),
+        turns=counts,
+        seconds=st.floats(0, 1e9),
+    ),
+    st.builds(Progress, **WHO, text=texts, percent=st.none() | st.integers(0, 100)),
+    st.builds(LockRequested, **WHO, request=counts, name=texts, shared=st.booleans()),
+    st.builds(LockReleased, **WHO, request=counts, name=texts),
+    st.builds(
+        ChildSubmitted, **WHO, request=counts, name=texts, spec=st.dictionaries(texts, shallow_values, max_size=5)
     ),
 )
+
+
+def nest(depth: int) -> object:
+    """Return a list in a list in a list …"""
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def damaged(**members: object) -> tuple[str, bytes]:
@@ -117,7 +168,16 @@ def test_what_an_agent_writes_is_what_the_operator_reads(messages: list[Message]
 
 def test_every_kind_of_message_has_a_direction() -> None:
     """The operator's kinds are listed, the agent's are the others, and this file tries both."""
-    from_agents = {Registered, Accepted, Finished, Released}
+    from_agents = {
+        Registered,
+        Accepted,
+        Finished,
+        Released,
+        Progress,
+        LockRequested,
+        LockReleased,
+        ChildSubmitted,
+    }
     assert set(MESSAGE_TYPES.values()) == from_agents | set(FROM_OPERATOR)
 
 
@@ -264,3 +324,34 @@ def test_names_sort_like_their_numbers() -> None:
 def test_a_uid_is_a_path_component_without_surprises(text: str) -> None:
     """These are none."""
     assert not is_task_uid(text)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Progress(incarnation="p/1", task=UID, attempt=1, text="x" * 2049),
+        Progress(incarnation="p/1", task=UID, attempt=1, text="half", percent=101),
+        LockRequested(incarnation="p/1", task=UID, attempt=1, request=1, name="x" * 1025),
+        LockReleased(incarnation="p/1", task=UID, attempt=1, request=-1, name="x"),
+        ChildSubmitted(incarnation="p/1", task=UID, attempt=1, request=1, name="c", spec={"a": [0] * 2_000}),
+        ChildSubmitted(incarnation="p/1", task=UID, attempt=1, request=1, name="c", spec={"a": 2**53}),
+        ChildSubmitted(incarnation="p/1", task=UID, attempt=1, request=1, name="c", spec={"a": nest(16)}),
+        ChildSubmitted(incarnation="p/1", task=UID, attempt=1, request=1, name="c", spec={"x" * 300_001: 1}),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_what_an_agent_asks_for_beyond_bounds_is_malformed(message: Message) -> None:
+    """Text, percentages, numbers, and the size and depth of what it shapes freely."""
+    with pytest.raises(MalformedError):
+        decode_file(*encode_file(AGENT_HEADER, [message]), from_operator=False)
+
+
+def test_what_an_agent_shapes_freely_holds_no_half_of_a_surrogate_pair() -> None:
+    """JSON can spell it, a log cannot hold it."""
+    body = json.dumps(
+        {"kind": "childsubmitted", "incarnation": "p/1", "task": UID, "attempt": 1, "request": 1, "name": "c"}
+        | {"spec": {"prompt": ["\ud800"]}}
+    )
+
+    with pytest.raises(MalformedError):
+        decode_file(*lines(body.encode()), from_operator=False)
