@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from support.deciding import START, Ledger, finish, remove, start_pool, submit
-from watchbill_coordination.core.commands import LoseReplica, RejectMessage
-from watchbill_coordination.core.specs import ReplicaName
+from watchbill_coordination.core.commands import LoseReplica, RejectMessage, SubmitChild
+from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_operator.kube_events import BURST, REFUSAL_BURST, Budget, build_kube_events
 
 BUSY = Budget(tokens=0.0, at=START + 1e9)
@@ -145,3 +145,53 @@ def test_a_hostile_message_is_clipped() -> None:
     ledger.do(finish("t1", "Failed", reason="NonZeroExit", message="ü\ud800" * 5000))
 
     assert all(len(body["message"].encode()) <= 1024 for body in events(ledger, BUSY))
+
+
+def test_a_credential_that_is_of_no_use_is_told_at_the_agent_and_at_the_task() -> None:
+    """Who looks at either sees why nothing happens, and when it goes on."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1"))
+    seen = len(ledger.records)
+    ledger.do(finish("t1", "GivenBack", reason="RateLimited", message="Too many requests.", retry_after_seconds=60))
+    ledger.wait(60)
+    told = {body["reason"]: body for body in events(ledger, BUSY, seen)}
+
+    assert {reason: body["involvedObject"]["kind"] for reason, body in told.items()} == {
+        "AttemptGivenBack": "Task",
+        "AgentParked": "Agent",
+        "AgentUnparked": "Agent",
+    }
+    assert {reason for reason, body in told.items() if body["type"] == "Warning"} == {"AttemptGivenBack", "AgentParked"}
+    assert "Too many requests." in told["AgentParked"]["message"]
+
+
+def test_a_task_that_an_attempt_asked_for_in_vain_is_told() -> None:
+    """At the Task whose attempt asked."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1"))
+    seen = len(ledger.records)
+    ledger.do(
+        SubmitChild(
+            agent=ReplicaName("blue-0"),
+            incarnation="pod-of-blue-0/1",
+            task=TaskUid("t1"),
+            attempt=1,
+            request=1,
+            name="x",
+            spec={},
+        )
+    )
+
+    assert reasons(events(ledger, BUSY, seen)) == ["ChildRefused"]
+
+
+def test_an_agent_cannot_flood_the_api_by_giving_back() -> None:
+    """Events about it come out of the budget for what agents provoke."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1"))
+    seen = len(ledger.records)
+    for attempt in range(1, 60):
+        ledger.do(finish("t1", "GivenBack", reason="RateLimited", attempt=attempt, retry_after_seconds=0.1))
+        ledger.wait(2)
+
+    assert len(events(ledger, BUSY, seen)) == REFUSAL_BURST

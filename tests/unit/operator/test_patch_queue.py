@@ -206,3 +206,42 @@ def test_a_patch_that_did_not_get_there_is_told(kind: type[ApiError]) -> None:
         return failed
 
     assert asyncio.run(run()) == [target()]
+
+
+def test_progress_is_told_at_most_once_in_a_while() -> None:
+    """However often a task says how far it is."""
+    queue = PatchQueue()
+    for moment in range(5):
+        queue.offer(target(), Rank.PROGRESS, NOW + moment)
+
+    assert queue.take(NOW + SETTLE_SECONDS[Rank.PROGRESS] - 0.1) is None
+    assert queue.take(NOW + SETTLE_SECONDS[Rank.PROGRESS]) == target()
+
+
+def test_progress_does_not_put_off_another_patch() -> None:
+    """That a task runs is told as soon as before."""
+    queue = PatchQueue()
+    queue.offer(target(), Rank.RUNNING, NOW)
+    queue.offer(target(), Rank.PROGRESS, NOW)
+
+    assert queue.take(NOW + SETTLE_SECONDS[Rank.RUNNING]) == target()
+
+
+def test_progress_does_not_put_off_what_came_while_a_patch_was_under_way() -> None:
+    """The end of a task goes before all."""
+    queue = PatchQueue()
+    queue.offer(target(), Rank.RUNNING, NOW)
+    queue.take(LATER)
+    queue.offer(target(), Rank.ENDED, LATER)
+    queue.offer(target(), Rank.PROGRESS, LATER)
+    queue.done(target(), LATER)
+
+    assert queue.take(LATER) == target()
+
+
+def test_in_a_crowd_progress_is_not_told() -> None:
+    """The patches of others are worth more."""
+    queue = crowded_queue()
+    queue.offer(target("busy"), Rank.PROGRESS, NOW)
+
+    assert target("busy") not in queue.waiting

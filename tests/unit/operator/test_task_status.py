@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from support.deciding import Ledger, accept, declare, finish, register, remove, start_pool, submit
-from watchbill_coordination.core.commands import PublishContext, RemoveAgent
-from watchbill_coordination.core.specs import AgentName
+from watchbill_coordination.core.commands import PublishContext, RemoveAgent, ReportProgress, ReportUsage
+from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
+from watchbill_coordination.core.usage import Usage
 from watchbill_operator.conditions import Finding
 from watchbill_operator.task_status import (
     TASK_STATUS_FIELDS,
@@ -275,3 +276,74 @@ def test_a_dependant_of_a_deleted_task_fails_with_the_cause() -> None:
     ledger.do(remove("t0"))
 
     assert status(ledger)["reason"] == "DependencyDeleted"
+
+
+def say_progress(ledger: Ledger, text: str, percent: int | None) -> None:
+    """Attempt 1 of t1 says how far it is."""
+    ledger.do(
+        ReportProgress(
+            agent=ReplicaName("blue-0"),
+            incarnation="pod-of-blue-0/1",
+            task=TaskUid("t1"),
+            attempt=1,
+            text=text,
+            percent=percent,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "percent", "told"),
+    [
+        ("reads the tests", 40, "Attempt 1 is with blue-0: 40 %: reads the tests."),
+        ("reads the tests.", None, "Attempt 1 is with blue-0: reads the tests."),
+        ("", 40, "Attempt 1 is with blue-0: 40 %."),
+    ],
+)
+def test_a_running_task_says_how_far_it_is(text: str, percent: int | None, told: str) -> None:
+    """In its agent's words."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1"))
+    say_progress(ledger, text, percent)
+
+    assert status(ledger)["message"] == told
+
+
+def test_a_task_without_a_model_tells_of_no_usage() -> None:
+    """The member is absent, not 0."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1"))
+
+    assert "usage" not in status(ledger)
+
+
+def test_the_usage_of_all_attempts_is_told_together() -> None:
+    """With all of its members, so that a patch replaces each."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1"))
+    for attempt, cost in ((1, 0.25), (2, 0.5)):
+        usage = Usage(requests=1, input_tokens=10, cost_usd=cost, turns=2, seconds=1.5)
+        ledger.do(ReportUsage(agent=ReplicaName("blue-0"), task=TaskUid("t1"), attempt=attempt, usage=usage))
+        ledger.do(register("blue-0", f"pod-of-blue-0/{attempt + 1}"))
+
+    assert status(ledger)["usage"] == {
+        "inputTokens": 20,
+        "outputTokens": 0,
+        "cacheReadTokens": 0,
+        "cacheWriteTokens": 0,
+        "costUSD": 0.75,
+        "requests": 2,
+        "turns": 4,
+        "seconds": 3.0,
+    }
+
+
+def test_a_task_that_waits_for_a_credential_says_so() -> None:
+    """Its attempt was given back, and the pool is parked."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t1"))
+    ledger.do(finish("t1", "GivenBack", reason="RateLimited", message="429", retry_after_seconds=60))
+    built = status(ledger)
+
+    assert (built["phase"], built["reason"]) == ("Queued", "CredentialParked")
+    assert "blue" in built["message"]
