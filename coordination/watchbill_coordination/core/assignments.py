@@ -69,7 +69,7 @@ def list_answers(attempt: Attempt, task: TaskState) -> list[Outgoing]:
         for request, reply in attempt.requests.replies.items()
     ]
     for name, child in task.children.items():
-        if child.told_seq:
+        if child.ended_seq:
             ended = ChildEnded(
                 task=task.uid,
                 attempt=attempt.attempt,
@@ -78,7 +78,7 @@ def list_answers(attempt: Attempt, task: TaskState) -> list[Outgoing]:
                 phase=child.phase,
                 text=child.text,
             )
-            said.append(Outgoing(child.told_seq, ended))
+            said.append(Outgoing(child.ended_seq, ended))
     return said
 
 

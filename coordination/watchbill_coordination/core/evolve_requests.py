@@ -131,8 +131,7 @@ def on_child_created(state: State, event: ChildCreated, recorded: Recorded) -> N
     note = task.children.get(event.name) if task is not None else None
     if order is None or task is None or note is None:
         return
-    known = change(note, uid=event.uid, told_seq=recorded.seq if note.phase else 0)
-    put_children(state, event.task, {**task.children, event.name: known})
+    put_children(state, event.task, {**task.children, event.name: change(note, uid=event.uid)})
     attempt = find_working(state, order.agent, event.task, order.attempt)
     if attempt is not None:
         text = f"the Task {event.name} is created; another agent does it"

@@ -54,6 +54,9 @@ class Requests:
         return request in self.replies or request <= self.forgotten
 
 
+SILENT = Requests()  #: an attempt that has asked for nothing
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskProgress:
     """How far the newest attempt says that it is."""
@@ -72,7 +75,7 @@ class Child:
     uid: str = ""  #: empty until the API server has it
     phase: str = ""  #: Succeeded | Failed | Cancelled | Deleted; empty until it ended
     text: str = ""  #: why it ended like that
-    told_seq: int = 0  #: of the event by which both its uid and its end were known
+    ended_seq: int = 0  #: of the event that ended it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
