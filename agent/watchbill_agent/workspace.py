@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,27 @@ from watchbill_coordination.codec.messages import is_task_uid
 from watchbill_coordination.core.messages import Assign, Finished
 from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.atomic import TEMPORARY
-from watchbill_coordination.storage.layout import work_directory
+from watchbill_coordination.storage.layout import TRANSCRIPTS, work_directory
 
 PROMPT, STDIN, RESULT, OUTPUT = ".prompt", ".stdin", "result", "stdout"
 MAX_SYNCED = 1000  #: files of a result that are synced; a result with more is refused anyway
+
+_TRANSCRIPT = re.compile(r"(?P<task>.+)-[0-9]+\.jsonl")  #: as `transcript_file` names it
 
 logger = logging.getLogger(__name__)
 
 
 def clear_state(state: Path) -> None:
-    """Remove from the state folder what is no plain file, or half of one: commands can write there. Raises OSError."""
-    with os.scandir(state) as entries:
-        odd = [e.path for e in entries if e.name.startswith(TEMPORARY) or not e.is_file(follow_symlinks=False)]
-    for path in odd:
-        _remove_tree(Path(path))
+    """Remove from the state folder what is no plain file, or half of one: commands can write there. Raises OSError.
+
+    The folder of transcripts stays, if it is a folder and no link to one; in it too plain files alone.
+    """
+    transcripts = state / TRANSCRIPTS
+    keeps_transcripts = transcripts.is_dir() and not transcripts.is_symlink()
+    _remove_odd(state, kept=TRANSCRIPTS if keeps_transcripts else "")
+    if keeps_transcripts:
+        with suppress(OSError):  # closed to us by a command: then no session can write there, and it says so
+            _remove_odd(transcripts)
 
 
 def build_base_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -133,14 +141,40 @@ def sync_result(settings: Settings, task: TaskUid, attempt: int) -> None:
 
 
 def remove_work(settings: Settings, tasks: Iterable[TaskUid]) -> None:
-    """Remove the folders of tasks that are over; what cannot be removed is logged."""
-    for task in tasks:
-        if is_task_uid(task):
-            _remove_tree(settings.work / task)
+    """Remove the folders and transcripts of tasks that are over; what cannot be removed is logged."""
+    gone = {task for task in tasks if is_task_uid(task)}
+    for task in gone:
+        _remove_tree(settings.work / task)
+    _remove_transcripts(settings.state / TRANSCRIPTS, gone)
 
 
 def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _remove_odd(folder: Path, *, kept: str = "") -> None:
+    """Remove what is no plain file, or half of one, but for one name. Raises OSError."""
+    with os.scandir(folder) as entries:
+        odd = [e.path for e in entries if e.name.startswith(TEMPORARY) or not e.is_file(follow_symlinks=False)]
+    for path in odd:
+        if os.path.basename(path) != kept:
+            _remove_tree(Path(path))
+
+
+def _remove_transcripts(folder: Path, tasks: Collection[TaskUid]) -> None:
+    """Remove the transcripts of these tasks; the folder may be none, or anything by now."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        for name in os.listdir(fd):
+            match = _TRANSCRIPT.fullmatch(name)
+            if match is not None and match["task"] in tasks:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 def _sync(path: str, flags: int) -> None:

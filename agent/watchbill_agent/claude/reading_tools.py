@@ -130,7 +130,7 @@ def find_name(said: str, names: tuple[str, ...]) -> str | None:
 
 def describe_end(ended: ChildEnded) -> str:
     """Say how a Task ended that did not succeed."""
-    why = f": {ended.text}" if ended.text else ""
+    why = f": {ended.text.rstrip('.')}" if ended.text else ""
     return f"The Task {ended.name} ended without a result, as {ended.phase}{why}."
 
 

@@ -53,7 +53,7 @@ async def use(tool: Tool, arguments: Mapping[str, Any]) -> Said:
         return Said(await tool.work(Arguments(arguments)))
     except ToolError as refusal:
         return Said(str(refusal), is_error=True)
-    except Exception as error:
+    except Exception as error:  # a defect of a tool costs one answer, not the session
         logger.exception("the tool %s failed", tool.name)
         text = f"The tool {tool.name} failed ({type(error).__name__}). This is a defect of Watchbill: go on without it."
         return Said(text, is_error=True)

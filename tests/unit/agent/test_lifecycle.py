@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from watchbill_agent.lifecycle import (
     MAX_REMEMBERED,
     AttemptEnded,
+    Deliver,
     DrainOverdue,
     Effect,
     Exit,
@@ -28,8 +29,10 @@ from watchbill_agent.outcome import Outcome
 from watchbill_coordination.core.messages import (
     Accepted,
     Ack,
+    Answer,
     Assign,
     Cancel,
+    ChildEnded,
     Cleanup,
     Drain,
     Finished,
@@ -145,6 +148,37 @@ def test_acknowledged_files_and_finished_work_are_removed() -> None:
 
     assert present.observe(Ack(names=("x",), seq=3)) == [RemoveSent(("x",))]
     assert present.observe(Cleanup(tasks=(A, B))) == [RemoveWork((B,))]
+
+
+SAID = [
+    Answer(task=A, attempt=1, request=1, granted=True),
+    ChildEnded(task=A, attempt=1, name="child", uid="c", phase="Succeeded"),
+]
+
+
+@pytest.mark.parametrize("said", SAID, ids=repr)
+def test_what_is_said_to_an_attempt_is_delivered_while_it_works(said: Answer | ChildEnded) -> None:
+    """Neither before it started, nor to another attempt, nor once it was asked to stop."""
+    present = life(assign())
+
+    assert life().observe(said) == []
+    assert life(assign(A, 2)).observe(said) == []
+    assert present.observe(said) == [Deliver((A, 1), said)]
+    present.observe(Cancel(task=A, attempt=1, reason="Cancelled"))
+    assert present.observe(said) == []
+
+
+def test_a_task_that_is_given_back_is_reported_with_what_it_took() -> None:
+    """Turns and seconds count for its usage; the time to wait, for all that use the credential."""
+    limited = Outcome(outcome="GivenBack", reason="RateLimited", retry_after_seconds=30.0, turns=3, seconds=12.5)
+
+    (effect,) = life(assign()).observe(AttemptEnded((A, 1), limited))
+
+    assert isinstance(effect, Send)
+    assert isinstance(effect.message, Finished)
+    report = effect.message
+    assert (report.outcome, report.reason) == ("GivenBack", "RateLimited")
+    assert (report.retry_after_seconds, report.turns, report.seconds) == (30.0, 3, 12.5)
 
 
 def test_reports_are_remembered_within_a_limit() -> None:
