@@ -14,11 +14,14 @@ import sys
 import time
 
 from watchbill_agent import process_group
+from watchbill_agent.claude.environment import forget_environment
+from watchbill_agent.claude.runner import ClaudeRunner, find_program
 from watchbill_agent.command_runner import CommandRunner
 from watchbill_agent.guard import FORWARDED, PARENT_GONE
 from watchbill_agent.lifecycle import StopSignal
 from watchbill_agent.loop import AgentLoop
 from watchbill_agent.outcome import EX_CONFIG
+from watchbill_agent.runners import Runner
 from watchbill_agent.settings import Settings, SettingsError, parse_settings
 from watchbill_agent.workspace import clear_state
 
@@ -33,12 +36,13 @@ def run_agent() -> int:
     try:
         settings = parse_settings(os.environ)
         logging.getLogger().setLevel(settings.log_level)
+        runner = build_runner(settings)
     except (SettingsError, ValueError) as error:
         logger.critical("%s", error)
         return EX_CONFIG
     os.umask(0o022)  # the operator, another user, reads results
     try:
-        asyncio.run(_live(settings))
+        asyncio.run(_live(settings, runner))
     except OSError as error:
         logger.critical("the agent's folders cannot be used: %s", error)
         return EX_IOERR
@@ -48,13 +52,15 @@ def run_agent() -> int:
     return 0
 
 
-async def _live(settings: Settings) -> None:
+async def _live(settings: Settings, runner: Runner) -> None:
     """Serve until released."""
     end_former_life(settings)
     clear_state(settings.state)
     start = time.time_ns() // 1_000_000  # by the clock: commands may change any file that could keep a count
     incarnation = f"{settings.pod_uid}/{start}"
-    agent = AgentLoop(settings, CommandRunner(), incarnation=incarnation, start=start)
+    agent = AgentLoop(settings, runner, incarnation=incarnation, start=start)
+    if settings.claude is not None:
+        forget_environment(os.environ)  # the loop has a copy for its commands; the SDK would hand this one on
     loop = asyncio.get_running_loop()
     for number in FORWARDED:
         loop.add_signal_handler(number, agent.observe, StopSignal())
@@ -62,6 +68,13 @@ async def _live(settings: Settings) -> None:
     logger.info("%s is incarnation %s, %s slots", settings.replica, incarnation, settings.slots)
     await agent.run()
     logger.info("%s is released", settings.replica)
+
+
+def build_runner(settings: Settings) -> Runner:
+    """Return what does the work of attempts. Raises SettingsError when it is not installed."""
+    if settings.claude is None:
+        return CommandRunner()
+    return ClaudeRunner(settings, settings.claude, find_program())
 
 
 def end_former_life(settings: Settings) -> None:

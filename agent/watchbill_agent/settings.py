@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from watchbill_agent.claude.settings import ClaudeSettings, Invalid, parse_claude_settings
 from watchbill_coordination.core.specs import ReplicaName
 
 MAX_SLOTS = 64  #: attempts that one agent process runs side by side
@@ -39,6 +40,8 @@ class Settings:
     context: Path  #: shared-context, read-only
     command: Mapping[str, Any] = field(default_factory=dict)  #: program of tasks that name none: args | shell
     grace_seconds: float = 5.0  #: between SIGTERM and SIGKILL
+    claude: ClaudeSettings | None = None  #: tasks are sessions of Claude Code; None: they are commands
+    sockets: Path | None = None  #: where the broker listens, one socket an attempt
     notify: str = "inotify"  #: or poll, where changes of other hosts are not notified
     log_level: str = "INFO"
 
@@ -61,6 +64,8 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
         context=_parse_folder(environment, "WATCHBILL_CONTEXT"),
         command=command,
         grace_seconds=_parse_grace(command.get("graceSeconds", 5)),
+        claude=(claude := _parse_claude(environment)),
+        sockets=_parse_folder(environment, "WATCHBILL_SOCKETS") if claude and claude.broker else None,
         notify="poll" if environment.get("WATCHBILL_NOTIFY") == "poll" else "inotify",
         log_level=(environment.get("WATCHBILL_LOG_LEVEL") or "INFO").upper(),
     )
@@ -84,6 +89,18 @@ def _parse_slots(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_SLOTS:
         raise SettingsError(f"WATCHBILL_SLOTS is {text!r}, not a number from 1 to {MAX_SLOTS}")
     return int(text)
+
+
+def _parse_claude(environment: Mapping[str, str]) -> ClaudeSettings | None:
+    runner = environment.get("WATCHBILL_RUNNER") or "command"
+    if runner == "command":
+        return None
+    if runner != "claude":
+        raise SettingsError(f"WATCHBILL_RUNNER is {runner!r}; known are command, claude")
+    try:
+        return parse_claude_settings(_required(environment, "WATCHBILL_CLAUDE"))
+    except Invalid as error:
+        raise SettingsError(str(error)) from None
 
 
 def _parse_command(text: str) -> Mapping[str, Any]:
