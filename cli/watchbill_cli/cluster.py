@@ -79,6 +79,10 @@ class Cluster:
         """All Tasks, by name."""
         return self._list(Task)
 
+    def pods(self) -> list[Mapping[str, Any]]:
+        """All pods, by name."""
+        return self._list(pykube.Pod)
+
     def put_config_map(self, body: Mapping[str, Any]) -> bool:
         """Create or replace a ConfigMap; False when it was there already with the same content."""
         known = pykube.ConfigMap.objects(self._api, namespace=self.namespace).get_or_none(name=body["metadata"]["name"])

@@ -57,6 +57,11 @@ class Home:
         """JSON with the address of health and metrics, written by the operator."""
         return self.run / "operator-status.json"
 
+    @property
+    def model(self) -> Path:
+        """The scripted model's own: its port, and its address while it runs."""
+        return self.path / "model"
+
     def make(self) -> None:
         """Make the folders, private to this user.
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from watchbill_cli.home import Refused
+from watchbill_cli.inheritance import load_environment
 
 TIMEOUT_SECONDS = 120.0
 
@@ -41,6 +42,7 @@ def run_kubectl(kubeconfig: Path, arguments: Sequence[str], *, stdin: str | None
             capture_output=True,
             text=True,
             timeout=TIMEOUT_SECONDS,
+            env=load_environment(kubeconfig),
             check=False,
         )
     except subprocess.TimeoutExpired as error:

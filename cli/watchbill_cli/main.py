@@ -90,6 +90,18 @@ def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="use this control plane, which has no nodes of its own, and the namespace of its current context",
     )
     start.add_argument(
+        "--runner",
+        default="",
+        metavar="NAME",
+        help="command (the default), or claude: agents that run Claude Code, with the key in ANTHROPIC_API_KEY",
+    )
+    start.add_argument(
+        "--model",
+        default="",
+        metavar="NAME",
+        help="scripted: Claude Code with a model that plays from scripts and needs no key; or a model for all agents",
+    )
+    start.add_argument(
         "--port", type=_parse_port, metavar="N", help="port of the small API server (by default a free one)"
     )
     stop = _verb(

@@ -1,7 +1,7 @@
 """The background processes of a local system: started apart from the terminal, known again, stopped.
 
 Owns the identity of a process: pid and start time (a pid alone is used again by others), kept in `run/<name>.json`.
-Never signals a process whose start time differs from the one recorded.
+Never signals a process whose start time differs from the one recorded, and hands no credential on.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watchbill_cli.home import Home
+from watchbill_cli.inheritance import load_environment
 
 POLL_SECONDS = 0.02
 
@@ -68,7 +69,7 @@ def start(home: Home, name: str, argv: Sequence[str], environment: Mapping[str, 
     with log.open("ab") as stream:
         child = subprocess.Popen(
             argv,
-            env={**os.environ, **environment},
+            env={**load_environment(home.kubeconfig), **environment},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

@@ -1,8 +1,8 @@
 """`watchbill stop`: stop a local system so that nothing is lost.
 
 Owns the order: first the operator, so that nothing new begins; then, while agents finish what they do, a wait; then the
-node with the agents, then the API server. Results of agents that finish while nobody listens wait in their outboxes
-for the next start.
+node with the agents, then the scripted model and the API server. Results of agents that finish while nobody listens
+wait in their outboxes for the next start.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from argparse import Namespace
 
 from watchbill_cli.home import Home, default_home
 from watchbill_cli.processes import Process, forget
-from watchbill_cli.system import NODE, OPERATOR, SERVER, exclusive, running
+from watchbill_cli.system import MODEL, NODE, OPERATOR, SERVER, exclusive, running
 from watchbill_cli.tables import Progress
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.messages import Finished
@@ -46,8 +46,9 @@ def run_stop(arguments: Namespace) -> int:
             wait_for_agents(home, progress, arguments.drain)
             progress.say("stopping the agents")
             end(home, alive[NODE])
-        if SERVER in alive:
-            end(home, alive[SERVER])
+        for last in (MODEL, SERVER):
+            if last in alive:
+                end(home, alive[last])
         home.operator_status.unlink(missing_ok=True)
     progress.done("Stopped. The log and all results are kept; `make up` goes on from there.")
     return 0

@@ -22,7 +22,7 @@ from watchbill_cli.install import apply_base, write_operator_kubeconfig
 from watchbill_cli.processes import Process, find, last_words, start
 from watchbill_cli.tables import Progress
 
-SERVER, NODE, OPERATOR = "api-server", "node", "operator"
+SERVER, NODE, OPERATOR, MODEL = "api-server", "node", "operator", "model"
 START_SECONDS = 60.0  #: a process that is not ready by then is given up
 IMAGE = "watchbill/agent:local"
 POLL_SECONDS = 0.03
@@ -77,6 +77,21 @@ def start_system(home: Home, progress: Progress, *, kubeconfig: Path | None = No
     return cluster
 
 
+def start_model(home: Home, progress: Progress) -> str:
+    """Start the scripted model if it does not run yet; return its base URL.
+
+    Raises Refused with its last words where it did not come up.
+    """
+    address = home.model / "address"
+    model = find(home, MODEL)
+    if model is None:
+        progress.say("starting the scripted model")
+        address.unlink(missing_ok=True)  # of a former life
+        model = start(home, MODEL, [*_module("watchbill_local.model"), "--data", str(home.model)], {})
+    _wait_for(home, model, address.exists)
+    return address.read_text().strip()
+
+
 def operator_environment(home: Home, namespace: str, kubeconfig: Path) -> dict[str, str]:
     """What the operator is told."""
     return {
@@ -99,7 +114,7 @@ def load_operator_phase(home: Home) -> str:
 
 def running(home: Home) -> Mapping[str, Process]:
     """The processes that are alive, by name."""
-    found = ((name, find(home, name)) for name in (SERVER, NODE, OPERATOR))
+    found = ((name, find(home, name)) for name in (SERVER, NODE, OPERATOR, MODEL))
     return {name: process for name, process in found if process is not None}
 
 

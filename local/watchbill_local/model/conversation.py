@@ -18,7 +18,7 @@ STRUCTURED = "StructuredOutput"  #: the tool whose input is the answer, where a 
 CHARACTERS_PER_TOKEN = 4
 _INTERRUPTED = re.compile(r"interrupted|doesn't want to proceed", re.IGNORECASE)
 _REMINDER = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
-_PATH = re.compile(r"`(/[^`\n]+)`|(?:^|[\s:=\"'(])(/[^\s`\"'()]+)")
+_PATH = re.compile(r"^(.*?)(?:`(/[^`]+)`|: (/.+)$|(?:^|[\s\"'(])(/[^\s`\"'()]+))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """An absolute path in the prompt, and the words of its line before it."""
+    """An absolute path in the prompt, and the words of its line before it. After a colon it may hold spaces."""
 
     words: str
     path: str
@@ -55,12 +55,9 @@ class Conversation:
 
     @property
     def mentions(self) -> list[Mention]:
-        """The absolute paths of the prompt, in order."""
-        return [
-            Mention(line[: found.start()].lower(), (found[1] or found[2]).rstrip(".,;"))
-            for line in self.prompt.splitlines()
-            for found in _PATH.finditer(line)
-        ]
+        """The first absolute path of each line of the prompt, in order."""
+        found = filter(None, map(_PATH.search, self.prompt.splitlines()))
+        return [Mention(match[1].lower(), (match[2] or match[3] or match[4]).strip().rstrip(".,;")) for match in found]
 
     def find_tool(self, name: str) -> str:
         """The full name of a tool that a server of tools offers under this one; empty where there is none."""

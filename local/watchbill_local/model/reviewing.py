@@ -42,7 +42,7 @@ def find_results(conversation: Conversation) -> dict[str, str]:
     """The folders with results of other tasks that the prompt names, by the task's name."""
     found = {}
     for mention in conversation.mentions:
-        if named := re.search(r"result of[\s`]*([^\s`:]+)", mention.words):
+        if named := re.search(r"result of (?:the task )?`?([^\s`:,]+)", mention.words):
             found[named[1]] = mention.path.removesuffix("/answer.md").rstrip("/")
     return found
 

@@ -109,10 +109,9 @@ def play_markers(conversation: Conversation) -> Script:
 
 
 def find_folder(conversation: Conversation) -> str:
-    """The folder to work on: the first path that the prompt calls context, else the first of all."""
-    found = conversation.mentions
-    named = [mention.path for mention in found if "context" in mention.words] or [mention.path for mention in found]
-    return named[0] if named else ""
+    """The folder to work on: the first path that the prompt gives to read; empty where there is none."""
+    named = (mention.path for mention in conversation.mentions if re.search(r"to read|context", mention.words))
+    return next(named, "")
 
 
 def report(conversation: Conversation, said: str, percent: int) -> Part:
