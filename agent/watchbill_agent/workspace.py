@@ -87,7 +87,7 @@ def prepare_order(settings: Settings, assign: Assign, *, base: Mapping[str, str]
     try:
         directory.mkdir()
     except FileExistsError:
-        _remove_tree(directory)
+        remove_tree(directory)
         directory.mkdir()
     (directory / RESULT).mkdir()
     (directory / PROMPT).write_text(assign.prompt, encoding="utf-8")
@@ -144,7 +144,7 @@ def remove_work(settings: Settings, tasks: Iterable[TaskUid]) -> None:
     """Remove the folders and transcripts of tasks that are over; what cannot be removed is logged."""
     gone = {task for task in tasks if is_task_uid(task)}
     for task in gone:
-        _remove_tree(settings.work / task)
+        remove_tree(settings.work / task)
     _remove_transcripts(settings.state / TRANSCRIPTS, gone)
 
 
@@ -158,7 +158,7 @@ def _remove_odd(folder: Path, *, kept: str = "") -> None:
         odd = [e.path for e in entries if e.name.startswith(TEMPORARY) or not e.is_file(follow_symlinks=False)]
     for path in odd:
         if os.path.basename(path) != kept:
-            _remove_tree(Path(path))
+            remove_tree(Path(path))
 
 
 def _remove_transcripts(folder: Path, tasks: Collection[TaskUid]) -> None:
@@ -187,7 +187,7 @@ def _sync(path: str, flags: int) -> None:
             os.close(fd)
 
 
-def _remove_tree(path: Path) -> None:
+def remove_tree(path: Path) -> None:
     """Remove a folder, also one whose inner folders a command closed to us, or a file; never follows a link."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchbill_agent.workspace import _remove_tree as remove_tree
+from watchbill_agent.workspace import remove_tree
 from watchbill_coordination.storage.atomic import write_atomic
 
 SESSION_FILE = "session.json"
