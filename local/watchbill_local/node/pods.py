@@ -22,8 +22,9 @@ from watchbill_local.node.isolation import build_argv, build_identity, build_roo
 from watchbill_local.node.launch import Launch, Level
 from watchbill_local.node.processes import COOKIE
 from watchbill_local.node.settings import Shared
+from watchbill_local.node.sources import Source
 from watchbill_local.node.status import ContainerState, PodFacts, build_status, restore_state, stamp
-from watchbill_local.node.volumes import find_foreign_file, make_subpaths, plan_mounts, prepare_volumes
+from watchbill_local.node.volumes import Volume, find_foreign_file, make_subpaths, plan_mounts, prepare_volumes
 
 RETRY_SECONDS = 1.0  #: after a request that did not reach the server, or a volume that is not there yet
 
@@ -49,7 +50,7 @@ class PodWorker:
         self.changed = asyncio.Event()  #: a container's state changed: the status is due
         self._closing = False  #: the next report is the last
         self._sent: Json = known
-        self._volumes: dict[str, Path] = {}
+        self._volumes: dict[str, Volume] = {}
         begun = known.get("startTime") or stamp(datetime.now(UTC))
         self._facts = PodFacts(shared.settings.address, self.address, begun)
         self.containers = []
@@ -100,6 +101,11 @@ class PodWorker:
             for container in self.containers if self.stopping.is_set() else ():
                 container.schedule_kill(at)
         self.stopping.set()
+
+    @property
+    def sources(self) -> list[Source]:
+        """Its volumes whose objects are to be followed."""
+        return [] if self.over.is_set() else [each for each in self._volumes.values() if isinstance(each, Source)]
 
     async def remove(self) -> None:
         """Take the Pod object out of the API, if it is still this pod, and the pod's directory off the disk."""

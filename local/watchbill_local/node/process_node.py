@@ -22,6 +22,7 @@ from watchbill_local.node.logs import serve_logs
 from watchbill_local.node.pods import PodWorker
 from watchbill_local.node.reports import MAX_PODS, register_node, report_node, watch_heartbeat
 from watchbill_local.node.settings import Shared
+from watchbill_local.node.sources import FOLLOW_SECONDS, follow_sources
 
 STOP_MARGIN_SECONDS = 5.0  #: for the last status patches, after the grace periods
 RETRY_SECONDS = 10.0
@@ -64,7 +65,7 @@ class ProcessNode:
             log.info("node %s is ready: isolation %s, port %d", shared.settings.name, shared.level, port)
             space = f"/namespaces/{shared.settings.namespace}" if shared.settings.namespace else ""
             watching = shared.api.watch(f"/api/v1{space}/pods", self.take_list, self.take_event)
-            work = (stop.wait(), watch_heartbeat(shared, port), watching, self._retry_waiting())
+            work = (stop.wait(), watch_heartbeat(shared, port), watching, self._retry_waiting(), self._follow_sources())
             loops = [asyncio.ensure_future(each) for each in work]
             ended, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
             for loop in loops:
@@ -159,6 +160,13 @@ class ProcessNode:
             await asyncio.sleep(RETRY_SECONDS)
             for item in list(self._waiting.values()):
                 await self._bind(item)
+
+    async def _follow_sources(self) -> None:
+        """Bring what changed in ConfigMaps and Secrets to the pods that run with them."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            sources = [source for worker in self._pods.values() for source in worker.sources]
+            await follow_sources(sources, self._shared.api)
 
     async def _shut_down(self, port: int) -> None:
         """Stop every container by its grace period, report it, and leave the Pod objects for the next start."""

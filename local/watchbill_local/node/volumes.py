@@ -1,9 +1,8 @@
 """The volumes of a pod as directories on the host.
 
-Owns emptyDir, configMap and secret (below the pod's own directory), hostPath, and persistentVolumeClaims (a directory
-named by --volume, else one below the node's data). Invariant: a pod's volumes are
-whole before its first container starts; a claim's directory is never removed. ConfigMaps and Secrets are read once, at
-the pod's start: later changes reach new pods only.
+Owns emptyDir (below the pod's own directory), hostPath, and persistentVolumeClaims (a directory named by --volume, else
+one below the node's data); ConfigMaps and Secrets are `sources`' part. Invariant: a pod's volumes are whole before its
+first container starts; a claim's directory is never removed.
 """
 
 from __future__ import annotations
@@ -14,42 +13,37 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from watchbill_local.node.api import ApiError, Json
-from watchbill_local.node.environment import ConfigurationMissing, load_data
+from watchbill_local.node.environment import ConfigurationMissing
 from watchbill_local.node.launch import Mount
 from watchbill_local.node.rootfs import open_beneath
 from watchbill_local.node.settings import Shared
+from watchbill_local.node.sources import CURRENT, KINDS, Source, prepare_source
 
-KINDS = ("persistentVolumeClaim", "hostPath", "emptyDir", "configMap", "secret")
+Volume = Path | Source
 
 
-async def prepare_volumes(pod: Json, home: Path, shared: Shared) -> dict[str, Path]:
-    """Make each volume of `pod`; name to directory. Raises ConfigurationMissing, OSError or as the API does."""
+async def prepare_volumes(pod: Json, home: Path, shared: Shared) -> dict[str, Volume]:
+    """Make each volume of `pod`, by name. Raises ConfigurationMissing, OSError or as the API does."""
     volumes = pod["spec"].get("volumes") or ()
     return {v["name"]: await _prepare(v, pod, home / "volumes" / v["name"], shared) for v in volumes}
 
 
-async def _prepare(volume: Json, pod: Json, own: Path, shared: Shared) -> Path:
+async def _prepare(volume: Json, pod: Json, own: Path, shared: Shared) -> Volume:
     if any("serviceAccountToken" in part for part in (volume.get("projected") or {}).get("sources") or ()):
         volume = {"emptyDir": {}}  # a real API server adds it to every pod; there are no tokens here
-    kind = next((kind for kind in KINDS if kind in volume), None)
-    if kind is None:
-        raise ConfigurationMissing(f"volume {own.name}: this node has no volumes of that kind")
-    source = volume[kind]
-    if kind == "persistentVolumeClaim":
-        return await _bind_claim(shared, pod["metadata"]["namespace"], source["claimName"])
-    if kind == "hostPath":
-        return _host_path(source)
-    os.makedirs(own, exist_ok=True)
-    if kind == "emptyDir":
+    if "persistentVolumeClaim" in volume:
+        return await _bind_claim(shared, pod["metadata"]["namespace"], volume["persistentVolumeClaim"]["claimName"])
+    if "hostPath" in volume:
+        return _host_path(volume["hostPath"])
+    if "emptyDir" in volume:
+        os.makedirs(own, exist_ok=True)
         os.chmod(own, 0o777)  # noqa: S103 - as the kubelet does
         return own
-    data = await load_data(shared.api, pod, kind.lower(), source)
-    for item in source.get("items") or [{"key": key, "path": key} for key in data]:
-        if item["key"] in data:
-            _write_file(own / item["path"], data[item["key"]], source.get("defaultMode", 0o644))
-        elif not source.get("optional"):
-            raise ConfigurationMissing(f"volume {own.name}: there is no key {item['key']}")
-    return own
+    for kind in KINDS.keys() & volume.keys():
+        source = Source(own, pod["metadata"]["namespace"], KINDS[kind], volume[kind])
+        await prepare_source(source, shared.api)
+        return source
+    raise ConfigurationMissing(f"volume {own.name}: this node has no volumes of that kind")
 
 
 def _host_path(source: Json) -> Path:
@@ -59,15 +53,6 @@ def _host_path(source: Json) -> Path:
     if not path.exists():
         raise ConfigurationMissing(f"hostPath {path} does not exist on this node")
     return path
-
-
-def _write_file(target: Path, data: bytes, mode: int) -> None:
-    if ".." in target.parts:
-        raise ConfigurationMissing(f"a volume's item must not contain '..': {target.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    target.write_bytes(data)
-    target.chmod(mode)
 
 
 async def _bind_claim(shared: Shared, namespace: str, name: str) -> Path:
@@ -87,8 +72,11 @@ async def _bind_claim(shared: Shared, namespace: str, name: str) -> Path:
     return directory
 
 
-def plan_mounts(container: Json, volumes: Mapping[str, Path]) -> tuple[Mount, ...]:
-    """The container's volumeMounts. ConfigurationMissing where one names no volume of the pod."""
+def plan_mounts(container: Json, volumes: Mapping[str, Volume]) -> tuple[Mount, ...]:
+    """The container's volumeMounts. ConfigurationMissing where one names no volume of the pod.
+
+    What shows a ConfigMap or Secret is always read-only, as the kubelet has it; a part of one stays at its version.
+    """
     mounts = []
     for mount in container.get("volumeMounts") or ():
         if mount["name"] not in volumes:
@@ -99,7 +87,10 @@ def plan_mounts(container: Json, volumes: Mapping[str, Path]) -> tuple[Mount, ..
             )
         target = "/" + mount["mountPath"].strip("/")
         subpath = (mount.get("subPath") or "").strip("/")
-        mounts.append(Mount(str(volumes[mount["name"]]), target, bool(mount.get("readOnly")), subpath))
+        volume, read_only = volumes[mount["name"]], bool(mount.get("readOnly"))
+        if isinstance(volume, Source):
+            volume, read_only = volume.directory / (CURRENT if subpath else ""), True
+        mounts.append(Mount(str(volume), target, read_only, subpath))
     return tuple(mounts)
 
 
