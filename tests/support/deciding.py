@@ -18,6 +18,7 @@ from watchbill_coordination.core.commands import (
     RegisterReplica,
     Rejected,
     RemoveTask,
+    ReportUsage,
     SubmitTask,
 )
 from watchbill_coordination.core.decide import decide, decide_due
@@ -25,6 +26,7 @@ from watchbill_coordination.core.events import Event, Recorded
 from watchbill_coordination.core.evolve import evolve
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import ReplicaState, State, TaskState
+from watchbill_coordination.core.usage import Usage
 
 START = 1_000_000.0  #: seconds since the Unix epoch at which every ledger begins
 MAX_GROUPS = 100_000  #: more groups after one command are a loop
@@ -134,6 +136,16 @@ def finish(
         outcome=outcome,
         **said,
     )
+
+
+def give_back(uid: str, reason: str = "RateLimited", *, after: float = 0.0, **said: Any) -> FinishAttempt:
+    """The agent cannot go on, for a reason that is not the task's."""
+    return finish(uid, "GivenBack", reason=reason, retry_after_seconds=after, **said)
+
+
+def report(uid: str, *, replica: str = "blue-0", attempt: int = 1, **used: Any) -> ReportUsage:
+    """What the ledger says about an attempt."""
+    return ReportUsage(agent=ReplicaName(replica), task=TaskUid(uid), attempt=attempt, usage=Usage(**used))
 
 
 def names(events: list[Event]) -> list[str]:

@@ -7,8 +7,10 @@ an index with what the members say.
 from __future__ import annotations
 
 from support.deciding import Ledger
+from watchbill_coordination.core.decide_given_back import MAX_PARKED
 from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.follow_up import follow_up
+from watchbill_coordination.core.history import MAX_SENTENCE, MAX_SENTENCES
 from watchbill_coordination.core.scheduling import build_entry, build_place
 from watchbill_coordination.core.specs import TaskSpec, TaskUid
 from watchbill_coordination.core.state import Attempt, Phase, ReplicaPhase, ReplicaState, State, TaskState
@@ -23,6 +25,9 @@ def check_all(ledger: Ledger) -> None:
     check_queues(state)
     check_links(state)
     check_nothing_idles(state)
+    check_preferences(state)
+    check_parked(state, ledger.now)
+    check_usage(state)
     check_winners(ledger)
 
 
@@ -63,8 +68,7 @@ def check_locks(state: State) -> None:
     assert len(tokens) == len(set(tokens))
     assert all(token <= state.tokens for token in tokens)
     for lock in state.locks.values():
-        known = [state.tasks[holder] for holder in lock.holders if holder in state.tasks]
-        assert len(lock.holders) == 1 or all(wishes(task.spec)[lock.name] for task in known), lock
+        assert len(lock.holders) == 1 or lock.shared, lock
 
 
 def check_at_rest(state: State, now: float) -> None:
@@ -149,15 +153,53 @@ def conflicts(state: State, name: str, shared: bool, task: TaskState, waiting: l
 
 
 def has_free_slot(state: State, task: TaskState) -> bool:
-    """Whether any Ready replica of a pool that takes the task has room."""
+    """Whether any Ready replica of a pool that takes the task has room; for one that prefers a replica, whether it has.
+
+    A pool that is parked has none.
+    """
     for replica in state.replicas.values():
         pool = state.agents.get(replica.agent)
         if pool is None or pool.removed or pool.spec.suspend or not pool.spec.takes(pool.name, task.spec.route):
+            continue
+        if pool.is_parked or task.preferred not in (None, replica.name):
             continue
         room = min(replica.slots, pool.spec.tasks_per_replica) - len(replica.attempts)
         if replica.phase is ReplicaPhase.READY and replica.ordinal < pool.spec.wanted and room > 0:
             return True
     return False
+
+
+def check_preferences(state: State) -> None:
+    """Only a queued task prefers a replica, for a time that has an end, and only one that can still take it."""
+    preferring = {(task.preferred, task.uid) for task in state.tasks.values() if task.preferred is not None}
+    assert preferring == {(name, uid) for name, uids in state.index.preferring.items() for uid in uids}
+    timers = {(timer.name, timer.at) for timer in state.index.timers.items if timer.kind == "preference"}
+    for name, uid in preferring:
+        task, replica = state.tasks[uid], state.replicas[name]
+        pool = state.agents[replica.agent]
+        assert (task.phase, task.agent) == (Phase.QUEUED, name)
+        assert replica.ordinal < pool.spec.wanted
+        assert not pool.removed
+        assert not pool.spec.suspend
+        assert pool.spec.takes(pool.name, task.spec.route)
+        assert (uid, task.preferred_until) in timers
+
+
+def check_parked(state: State, now: float) -> None:
+    """Nobody is parked for longer than an hour, or without an end."""
+    timers = {(timer.name, timer.at) for timer in state.index.timers.items if timer.kind == "unpark"}
+    for pool in state.agents.values():
+        assert not pool.is_parked or (pool.name, pool.parked_until) in timers
+        assert pool.parked_until <= now + MAX_PARKED
+        assert pool.is_parked is bool(pool.parked_reason)
+
+
+def check_usage(state: State) -> None:
+    """Every report is about an attempt that was begun, and what tasks keep of their past is bounded."""
+    for task in state.tasks.values():
+        assert all(1 <= attempt <= task.attempt for attempt in task.usage)
+        assert len(task.history) <= MAX_SENTENCES
+        assert all(len(sentence) <= MAX_SENTENCE and "\n" not in sentence for sentence in task.history)
 
 
 def check_winners(ledger: Ledger) -> None:
