@@ -11,7 +11,7 @@ loop posts what is asked and delivers what is answered. Used in the event loop's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -48,21 +48,24 @@ class Exchange(Protocol):
         ...
 
     def children(self) -> Mapping[str, ChildEnded | None]:
-        """Return the Tasks that this attempt submitted, by name; None for one that has not ended."""
+        """Return what this attempt and those before it submitted, by name; None for a Task that has not ended."""
         ...
 
 
 class AttemptExchange:
     """The Exchange of one attempt. `post` puts a message into the outbox, after those that were posted before."""
 
-    def __init__(self, post: Callable[[Message], None], *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self, post: Callable[[Message], None], *, children: Iterable[str] = (), answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        """`children` are the Tasks that earlier attempts submitted."""
         self._post = post
         self._answer_seconds = answer_seconds
         self._requests = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._submissions: list[ChildSubmitted] = []  # that were asked in vain, or are waiting
         self._late: dict[int, Answer] = {}  # answers to submissions that nobody waits for
-        self._children: dict[str, ChildEnded | None] = {}
+        self._children: dict[str, ChildEnded | None] = dict.fromkeys(children)
         self._tells = 0
         self._untold: Progress | None = None
         self._pause: asyncio.TimerHandle | None = None
@@ -96,7 +99,7 @@ class AttemptExchange:
             self._tell_newest()
 
     def children(self) -> Mapping[str, ChildEnded | None]:
-        """Return the Tasks that this attempt submitted, by name; None for one that has not ended."""
+        """Return what was submitted, by name; see `Exchange`."""
         return MappingProxyType(self._children)
 
     def deliver(self, message: Answer | ChildEnded) -> None:

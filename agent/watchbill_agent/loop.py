@@ -148,7 +148,7 @@ class AgentLoop:
         logger.info("%s starts", what)
         key = (assign.task, assign.attempt)
         stop = self._stops[key] = StopRequest()
-        exchange = self._exchanges[key] = AttemptExchange(partial(self._post, key))
+        exchange = self._exchanges[key] = AttemptExchange(partial(self._post, key), children=assign.children)
         self._spawn(self._run_attempt(assign, exchange, stop)).add_done_callback(partial(self._ended, assign, what))
 
     async def _run_attempt(self, assign: Assign, exchange: AttemptExchange, stop: StopRequest) -> Outcome:

@@ -8,29 +8,24 @@ that does not come is told with what is safe to do then. None of them waits for 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
 from typing import Any
 
 from watchbill_agent.claude.arguments import Arguments, ToolError
-from watchbill_agent.claude.reading_tools import MAX_NAME, find_name
-from watchbill_agent.claude.shared_reading import exists, parse_path
+from watchbill_agent.claude.submission import MAX_PROMPT, TASK_PROPERTIES, build_spec, require_sendable
 from watchbill_agent.claude.toolbox import Tool
 from watchbill_agent.exchange import AttemptStopped, Build, NoAnswer, TooManyRequests
 from watchbill_agent.runners import Order
 from watchbill_coordination.core.messages import Answer, ChildSubmitted, LockReleased, LockRequested, Progress
-from watchbill_coordination.core.requests import MAX_CHILDREN, MAX_LOCK_NAME, MAX_PROGRESS_TEXT, clean_line
-from watchbill_coordination.core.specs import TYPES_BY_ROLE
+from watchbill_coordination.core.requests import (
+    MAX_CHILDREN,
+    MAX_LOCK_NAME,
+    MAX_PROGRESS_TEXT,
+    MAX_REQUESTS,
+    clean_line,
+)
 
-MAX_PROMPT = 200_000  #: characters, as the API server has it
-MAX_SPEC_BYTES = 900_000  #: of a submitted Task: it has to fit into one file of the mailbox
-MAX_WISH = 100  #: characters of the name that a model wishes
-MAX_WORD = 63  #: characters of a type or role
-MAX_CONTEXT, MAX_CONTEXT_PATH = 64, 512
-MAX_TIMEOUT = 604_800  #: seconds
+MAX_WISH = 100  #: characters of the name that a model wishes for a Task
 EXCLUSIVE, SHARED = "exclusive", "shared"
-
-_TYPES = ", ".join(kind for kinds in TYPES_BY_ROLE.values() for kind in kinds)
 
 
 class AskingTools:
@@ -120,9 +115,14 @@ class AskingTools:
     async def submit_task(self, arguments: Arguments) -> str:
         """Create a Task."""
         wish = arguments.text("name", MAX_WISH)
-        spec = await asyncio.to_thread(self._build_spec, arguments)
+        spec = await asyncio.to_thread(build_spec, arguments, self._order)
+
+        def build(number: int) -> ChildSubmitted:
+            return ChildSubmitted(**self._sender, request=number, name=wish, spec=spec)
+
+        require_sendable(build(MAX_REQUESTS))
         answer = await self._ask(
-            lambda number: ChildSubmitted(**self._sender, request=number, name=wish, spec=spec),
+            build,
             "It is not known whether the Task was created. Call this again with exactly the same arguments: it is not "
             "created twice then.",
         )
@@ -151,82 +151,3 @@ class AskingTools:
             raise ToolError("This attempt is being stopped, so nothing is granted any more. End your answer.") from None
         except TooManyRequests as error:
             raise ToolError(f"{error}, and it has. Go on without this tool.".capitalize()) from None
-
-    def _build_spec(self, arguments: Arguments) -> Mapping[str, Any]:
-        """Return the spec of the Task, with what was given and nothing else. Raises ToolError."""
-        spec: dict[str, Any] = {
-            "prompt": arguments.text("prompt", MAX_PROMPT),
-            "type": arguments.text("type", MAX_WORD, default=""),
-            "role": arguments.text("role", MAX_WORD, default=""),
-            "priority": arguments.whole("priority", 0, 1000),
-            "timeoutSeconds": arguments.whole("timeoutSeconds", 1, MAX_TIMEOUT),
-            "context": list(self._find_context(arguments.texts("context", MAX_CONTEXT, MAX_CONTEXT_PATH))),
-            "dependsOn": list(self._find_dependencies(arguments.texts("dependsOn", 1000, MAX_NAME))),
-            "outputSchema": arguments.mapping("outputSchema"),
-        }
-        spec = {name: value for name, value in spec.items() if value not in (None, "", [], {})}
-        try:
-            size = len(json.dumps(spec, ensure_ascii=False).encode(errors="replace"))
-        except RecursionError:
-            raise ToolError("outputSchema has too many levels.") from None
-        if size > MAX_SPEC_BYTES:
-            raise ToolError(f"The Task has {size:,} bytes: at most {MAX_SPEC_BYTES:,} can be sent. Shorten the prompt.")
-        return spec
-
-    def _find_context(self, paths: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the paths as steps below shared-context. Raises ToolError for one that is not there."""
-        root = self._order.context
-        found = [parse_path(root, path) for path in paths]
-        for path, parts in zip(paths, found, strict=True):
-            if not parts or not exists(root, parts):
-                raise ToolError(f"context names {path!r}, but there is none below shared-context: see read_context.")
-        return tuple(dict.fromkeys("/".join(parts) for parts in found))
-
-    def _find_dependencies(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the full names. Raises ToolError for one that this attempt may not name."""
-        known = (*self._order.assign.dependencies, *self._order.exchange.children())
-        found = {name: find_name(name, known) for name in names}
-        for name, meant in found.items():
-            if meant is None:
-                can = f"can name: {', '.join(known)}" if known else "has nothing to name yet: submit that Task first"
-                raise ToolError(f"dependsOn names {name!r}, which is no Task of yours. It {can}.")
-        return tuple(dict.fromkeys(meant for meant in found.values() if meant is not None))
-
-
-TASK_PROPERTIES: Mapping[str, Any] = {
-    "name": {"type": "string", "description": "A short name, such as write-tests; the Task's name begins with it."},
-    "prompt": {
-        "type": "string",
-        "description": "The work, whole: the other agent knows nothing of this conversation and sees none of your "
-        f"files but those in context. At most {MAX_PROMPT:,} characters.",
-    },
-    "type": {
-        "type": "string",
-        "description": f"Kind of work, which decides who does it: {_TYPES}, or one that your project has. Default: "
-        "that of your own Task.",
-    },
-    "role": {"type": "string", "description": "Who does it, instead of type: blue, green, red or another role."},
-    "priority": {
-        "type": "integer",
-        "minimum": 0,
-        "maximum": 1000,
-        "description": "Higher goes first; not above that of your own Task, which is the default.",
-    },
-    "timeoutSeconds": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": MAX_TIMEOUT,
-        "description": "How long it may run. Default 3600.",
-    },
-    "context": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Files or folders below shared-context that it is to read.",
-    },
-    "dependsOn": {
-        "type": "array",
-        "items": {"type": "string"},
-        "description": "Tasks that have to succeed first: others that you submitted, or your own dependencies.",
-    },
-    "outputSchema": {"type": "object", "description": "JSON schema that its result has to meet. Default: any text."},
-}

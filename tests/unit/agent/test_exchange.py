@@ -182,6 +182,16 @@ def test_a_refused_submission_leaves_no_child() -> None:
     assert asyncio.run(converse()) == 0
 
 
+def test_the_tasks_of_earlier_attempts_are_known() -> None:
+    """They run on, whatever became of the attempt that submitted them."""
+    exchange = AttemptExchange(lambda _: None, children=["child-1"])
+    assert dict(exchange.children()) == {"child-1": None}
+
+    ended = ChildEnded(task=TASK, attempt=1, name="child-1", uid="u", phase="Failed")
+    exchange.deliver(ended)
+    assert dict(exchange.children()) == {"child-1": ended}
+
+
 def test_the_first_end_of_a_child_counts() -> None:
     """Delivery is at least once, and a Task that succeeded may be deleted later."""
     exchange = AttemptExchange(lambda _: None)
