@@ -149,6 +149,7 @@ class ChildMaker:
         """Make one Task, and say what became of it; where the API or the volume fails, it stays as it is."""
         try:
             if self._wiring.is_deposed():
+                self._told.add(name)  # the successor's to make: not looked at again
                 return
             self._accept(name, await self._post_or_find(name, order))
         except RefusedError as error:
