@@ -6,6 +6,7 @@ or `SettingsError` says in one sentence which variable is wrong. Pure: reads the
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -98,9 +99,15 @@ def _parse_claude(environment: Mapping[str, str]) -> ClaudeSettings | None:
     if runner != "claude":
         raise SettingsError(f"WATCHBILL_RUNNER is {runner!r}; known are command, claude")
     try:
-        return parse_claude_settings(_required(environment, "WATCHBILL_CLAUDE"))
+        return parse_claude_settings(_join_parts(environment, "WATCHBILL_CLAUDE"))
     except Invalid as error:
         raise SettingsError(str(error)) from None
+
+
+def _join_parts(environment: Mapping[str, str], name: str) -> str:
+    """A text that goes on in NAME_1, NAME_2 and so on, since the kernel bounds one variable."""
+    more = itertools.takewhile(lambda key: key in environment, (f"{name}_{number}" for number in itertools.count(1)))
+    return _required(environment, name) + "".join(environment[key] for key in more)
 
 
 def _parse_command(text: str) -> Mapping[str, Any]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from support.deciding import Ledger, declare, start_pool, submit
-from support.operator_cases import SETTINGS, a_pod, a_pod_object, an_agent, container_status
+from support.deciding import Ledger, declare, give_back, start_pool, submit
+from support.operator_cases import CREATED, SETTINGS, a_pod, a_pod_object, an_agent, container_status
 from watchbill_coordination.core.commands import LoseReplica
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_operator.agent_status import build_agent_status
-from watchbill_operator.conditions import Finding
+from watchbill_operator.conditions import Finding, format_time
 from watchbill_operator.observed_pods import PodView, parse_pod
 
 
@@ -215,3 +215,87 @@ def test_a_status_is_the_same_whenever_it_is_built() -> None:
     ledger.now += 3600
 
     assert build_agent_status(agent, ledger.state, [a_pod(agent, 0)], SETTINGS) == before
+
+
+def broker_status(**state: Any) -> dict[str, Any]:
+    """The status of a pod whose agent runs and whose broker has this state."""
+    agent = {"name": "agent", "image": "x", "state": {"running": {"startedAt": CREATED}}}
+    return {"phase": "Running", "containerStatuses": [agent, {"name": "broker", "image": "x", **state}]}
+
+
+def claude_pool(*replicas: str) -> tuple[Ledger, dict[str, Any]]:
+    """A pool that runs Claude Code and whose replicas, by default one, are ready: its log and its object."""
+    names = replicas or ("blue-0",)
+    return start_pool(*names, runner={"claude": {}}), an_agent(runner={"claude": {}}, replicas=len(names))
+
+
+def test_a_broker_that_ends_again_and_again_is_told() -> None:
+    """Though its agent takes tasks: they cannot reach their model."""
+    ledger, agent = claude_pool()
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    ended = {"terminated": {"exitCode": 78, "message": "WATCHBILL_UPSTREAM is not a URL", "finishedAt": CREATED}}
+    pod = a_pod(agent, 0, status=broker_status(state=waiting, lastState=ended))
+
+    answer = ready(agent, ledger, pod)
+
+    assert (answer["status"], answer["reason"]) == ("False", "BrokerNotReady")
+    assert "blue-0 cannot reach the model without its broker" in answer["message"]
+    assert "WATCHBILL_UPSTREAM is not a URL" in answer["message"]
+
+
+def test_a_broker_that_runs_is_not_told() -> None:
+    """Nobody needs to know of it."""
+    ledger, agent = claude_pool()
+    pod = a_pod(agent, 0, status=broker_status(state={"running": {"startedAt": CREATED}}))
+
+    assert ready(agent, ledger, pod)["reason"] == "AllReady"
+
+
+def test_a_pool_whose_credential_is_of_no_use_says_so() -> None:
+    """With the words of whoever was refused, until when, and since when."""
+    ledger, agent = claude_pool()
+    ledger.do(submit("t"))
+    ledger.now += 10
+    ledger.do(give_back("t", reason="RateLimited", message="the model is rate limited", after=90))
+    parked_at = ledger.now
+
+    answer = condition(build_agent_status(agent, ledger.state, [], SETTINGS), "CredentialUsable")
+
+    assert (answer["status"], answer["reason"]) == ("False", "RateLimited")
+    assert answer["message"].endswith(f"Its tasks wait until {format_time(parked_at + 90)}.")
+    assert answer["lastTransitionTime"] == format_time(parked_at)
+
+
+def test_a_pool_that_is_parked_for_longer_is_parked_since_the_first_time() -> None:
+    """The condition did not change meanwhile."""
+    ledger, agent = claude_pool("blue-0", "blue-1")
+    for uid in ("t", "u"):
+        ledger.do(submit(uid))
+    parked_at = ledger.now
+    ledger.do(give_back("t", after=90))
+    ledger.now += 20
+    ledger.do(give_back("u", replica="blue-1", after=90))
+
+    answer = condition(build_agent_status(agent, ledger.state, [], SETTINGS), "CredentialUsable")
+
+    assert answer["lastTransitionTime"] == format_time(parked_at)
+    assert format_time(ledger.now + 90) in answer["message"]
+
+
+def test_a_pool_that_is_parked_no_longer_is_usable_since_then() -> None:
+    """The time is the log's."""
+    ledger, agent = claude_pool()
+    ledger.do(submit("t"))
+    ledger.do(give_back("t", after=90))
+    ledger.wait(91)
+
+    answer = condition(build_agent_status(agent, ledger.state, [], SETTINGS), "CredentialUsable")
+
+    assert (answer["status"], answer["lastTransitionTime"]) == ("True", format_time(ledger.now))
+
+
+def test_commands_need_no_credential() -> None:
+    """Their pools have no such condition."""
+    status = build_agent_status(an_agent(), declared().state, [], SETTINGS)
+
+    assert "CredentialUsable" not in {item["type"] for item in status["conditions"]}
