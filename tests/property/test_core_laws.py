@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 
-from support.deciding import Ledger, accept, declare, finish, register, remove, submit
+from support.asking_rules import AskingRules
+from support.deciding import Ledger, accept, declare, finish, register, remove, report, submit
 from support.invariants import check_all, check_replay
 from watchbill_coordination.core.commands import (
     Command,
@@ -20,7 +22,7 @@ from watchbill_coordination.core.commands import (
     RemoveAgent,
     WithdrawContext,
 )
-from watchbill_coordination.core.specs import AgentName, ReplicaName
+from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 REPLICAS = st.sampled_from(["blue-0", "blue-1", "blue-2", "green-0", "green-1"])
@@ -30,7 +32,7 @@ LOCKS = st.lists(
 )
 SECONDS = st.sampled_from([0.0, 1.0, 6.0, 20.0, 61.0, 200.0])
 SELDOM = st.sampled_from([False, False, False, False, True])
-OUTCOMES = st.sampled_from(["Succeeded", "Failed", "Cancelled"])
+OUTCOMES = st.sampled_from(["Succeeded", "Failed", "Cancelled", "GivenBack"])
 SPECS = st.fixed_dictionaries(
     {},
     optional={
@@ -40,12 +42,14 @@ SPECS = st.fixed_dictionaries(
         "type": st.sampled_from(["search", "search", "search", "codegen", "nobody-does-this"]),
         "context": st.sampled_from([[], [], [], ["notes.md"]]),
         "timeoutSeconds": st.sampled_from([5, 600]),
-        "retryPolicy": st.fixed_dictionaries({"maxRetries": st.integers(0, 2)}),
+        "retryPolicy": st.fixed_dictionaries(
+            {"maxRetries": st.integers(0, 2), "preferSameAgentSeconds": st.sampled_from([0, 10, 100])}
+        ),
     },
 )
 
 
-class CoreMachine(RuleBasedStateMachine):
+class CoreMachine(AskingRules):
     """Users, agents and time do what they like; after each step everything must hold."""
 
     def __init__(self) -> None:
@@ -152,7 +156,16 @@ class CoreMachine(RuleBasedStateMachine):
         number = replica.attempts[uid].attempt - lateness
         if accepted:
             self.do(accept(uid, attempt=number, **who))
-        self.do(finish(uid, outcome, attempt=number, **who))
+        after = data.draw(st.sampled_from([0.0, 2.0, 90.0])) if outcome == "GivenBack" else 0.0
+        self.do(finish(uid, outcome, attempt=number, retry_after_seconds=after, **who))
+
+    @rule(name=NAMES, attempt=st.integers(0, 3), cost=st.sampled_from([0.0, 0.1, 0.4, 1.0, -1.0, math.nan]))
+    def spend(self, name: str, attempt: int, cost: float) -> None:
+        """A ledger tells what an attempt has cost, be it there or not."""
+        uid = self.objects.get(name, "nobody")
+        task = self.ledger.state.tasks.get(TaskUid(uid))
+        replica = task.agent if task is not None and task.agent is not None else "blue-0"
+        self.do(report(uid, replica=replica, attempt=attempt, cost_usd=cost))
 
     @rule(replica=REPLICAS, name=NAMES, outcome=OUTCOMES, attempt=st.integers(0, 3))
     def claim_anything(self, replica: str, name: str, outcome: str, attempt: int) -> None:
@@ -160,12 +173,19 @@ class CoreMachine(RuleBasedStateMachine):
         uid = self.objects.get(name, "nobody")
         self.do(finish(uid, outcome, replica=replica, incarnation=f"{replica}/1", attempt=attempt))
 
-    @rule(pool=POOLS, replicas=st.sampled_from([2, 3, 1, 0]), suspend=SELDOM, slots=st.integers(1, 2))
-    def scale(self, pool: str, replicas: int, suspend: bool, slots: int) -> None:
+    @rule(
+        pool=POOLS,
+        replicas=st.sampled_from([2, 3, 1, 0]),
+        suspend=SELDOM,
+        slots=st.integers(1, 2),
+        types=st.sampled_from([["search"], ["search", "codegen"], ["search", "codegen"], []]),
+    )
+    def scale(self, pool: str, replicas: int, suspend: bool, slots: int, types: list[str]) -> None:
         """A pool is made, or changed."""
         known = self.ledger.state.agents.get(AgentName(pool))
         generation = 1 if known is None else known.generation + 1
-        spec = {"role": pool, "replicas": replicas, "suspend": suspend, "tasksPerReplica": slots}
+        spec = {"role": pool, "replicas": replicas, "suspend": suspend, "tasksPerReplica": slots, "taskTypes": types}
+        spec["budget"] = {"perTaskUSD": 1.0} if slots == 1 else {}
         self.made += 1
         uid = f"{pool}{self.made}" if known is None or known.removed else known.uid
         self.do(declare(pool, uid=uid, generation=generation, **spec))
@@ -201,6 +221,7 @@ class CoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """The log alone leads to the same state."""
         check_replay(self.ledger)
+        super().teardown()
 
 
 TestAnySequenceOfCommands = CoreMachine.TestCase

@@ -27,9 +27,9 @@ def decide_child(command: SubmitChild, state: State) -> list[Event] | Rejected:
     if not is_number(command.request):
         return Rejected("TooManyRequests")
     attempt, task = found
-    name = name_child(task.uid, command.attempt, command.request, command.name)
-    if attempt.requests.is_answered(command.request) or is_ordered(command, state):
+    if attempt.requests.is_known(command.request):
         return []
+    name = name_child(task.uid, command.attempt, command.request, command.name)
     spec = build_child_spec(command.spec, task)
     obstacle = explain_limit(task, command.attempt)
     obstacle = obstacle or (spec.message if isinstance(spec, Refusal) else explain_nobody(spec, state))
@@ -39,14 +39,6 @@ def decide_child(command: SubmitChild, state: State) -> list[Event] | Rejected:
         return [refused]
     assert not isinstance(spec, Refusal)
     return [ChildRequested(**said, name=name, spec=spec)]  # type: ignore[arg-type]  # each field has its own type
-
-
-def is_ordered(command: SubmitChild, state: State) -> bool:
-    """Whether this request waits for its Task to be created."""
-    return any(
-        (order.parent, order.attempt, order.request) == (command.task, command.attempt, command.request)
-        for order in state.children.values()
-    )
 
 
 def explain_limit(task: TaskState, attempt: int) -> str:

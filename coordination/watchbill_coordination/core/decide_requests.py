@@ -69,7 +69,7 @@ def decide_lock(command: RequestLock, state: State) -> list[Event] | Rejected:
     if not is_number(command.request):
         return Rejected("TooManyRequests")
     attempt, task = found
-    if attempt.requests.is_answered(command.request):
+    if attempt.requests.is_known(command.request):
         return []
     obstacle = explain_bad_name(command.name) or explain_obstacle(command, attempt, state)
     if obstacle:
@@ -170,7 +170,7 @@ def decide_return(command: ReturnLock, state: State) -> list[Event] | Rejected:
     if not is_number(command.request):
         return Rejected("TooManyRequests")
     attempt, task = found
-    if attempt.requests.is_answered(command.request):
+    if attempt.requests.is_known(command.request):
         return []
     said = {"task": task.uid, "agent": command.agent, "attempt": command.attempt, "request": command.request}
     if command.name in attempt.requests.asked:

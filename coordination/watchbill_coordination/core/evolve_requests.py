@@ -50,7 +50,8 @@ def add_reply(requests: Requests, request: int, reply: Reply, **changes: Any) ->
         oldest = next(iter(replies))
         del replies[oldest]
         forgotten = max(forgotten, oldest)
-    return change(requests, replies=replies, forgotten=forgotten, **changes)
+    waiting = tuple(number for number in requests.waiting if number != request)
+    return change(requests, replies=replies, waiting=waiting, forgotten=forgotten, **changes)
 
 
 def on_lock_granted(state: State, event: LockGranted, recorded: Recorded) -> None:
@@ -122,6 +123,10 @@ def on_child_requested(state: State, event: ChildRequested, recorded: Recorded) 
     )
     note = Child(attempt=event.attempt, request=event.request)
     put_children(state, event.task, {**task.children, event.name: note})
+    attempt = find_working(state, event.agent, event.task, event.attempt)
+    if attempt is not None:
+        requests = change(attempt.requests, waiting=(*attempt.requests.waiting, event.request))
+        put_attempt(state, event.agent, attempt, recorded, requests=requests)
 
 
 def on_child_created(state: State, event: ChildCreated, recorded: Recorded) -> None:

@@ -43,15 +43,16 @@ class Requests:
     """One attempt's conversation. It ends with the attempt."""
 
     replies: Mapping[int, Reply] = field(default_factory=dict)  #: request → answer, the newest KEPT_ANSWERS
-    forgotten: int = 0  #: no request up to this number is answered any more, unless it still waits
+    waiting: tuple[int, ...] = ()  #: requests that are answered later
+    forgotten: int = 0  #: no request up to this number is new
     asked: tuple[str, ...] = ()  #: locks that it asked for and holds, besides those of its Task's spec
     progress_count: int = 0
     progress_at: float = 0.0  #: of the last piece of progress, seconds since the Unix epoch
     progress_key: str = ""  #: of the message that brought it; a smaller one is a repetition
 
-    def is_answered(self, request: int) -> bool:
-        """Whether the request had its answer."""
-        return request in self.replies or request <= self.forgotten
+    def is_known(self, request: int) -> bool:
+        """Whether a request of that number came before: it had its answer, or will have it."""
+        return request in self.replies or request in self.waiting or request <= self.forgotten
 
 
 SILENT = Requests()  #: an attempt that has asked for nothing

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from support.asking import answers, ask_child, endings, settle
+from support.asking import answers, ask_child, ask_lock, endings, return_lock, settle
 from support.deciding import Ledger, accept, finish, names, remove, start_pool, submit
 from watchbill_coordination.core.assignments import pending_messages
 from watchbill_coordination.core.children import name_child
@@ -62,6 +62,15 @@ def test_the_same_submission_makes_one_task() -> None:
     assert ledger.do(ask_child("t")) == []
     ledger.do(settle(CHILD, "c"))
     assert ledger.do(ask_child("t")) == []
+
+
+def test_a_number_whose_answer_is_to_come_is_taken() -> None:
+    """Another request of that number would have two answers."""
+    ledger = work()
+    ledger.do(ask_child("t"))
+
+    assert ledger.do(ask_lock("t", request=1)) == []
+    assert ledger.do(return_lock("t", request=1)) == []
 
 
 def test_a_created_task_is_told_by_name_and_uid() -> None:
