@@ -66,19 +66,24 @@ class Conversation:
 
 def parse_conversation(body: Mapping[str, Any]) -> Conversation:
     """Read a request's body."""
-    messages = [message for message in body.get("messages") or () if isinstance(message, Mapping)]
-    tools = [tool for tool in body.get("tools") or () if isinstance(tool, Mapping)]
+    messages, tools = _blocks(body.get("messages")), _blocks(body.get("tools"))
     asked = (said for message in messages if message.get("role") == "user" for said in _texts(message.get("content")))
-    last = _tokens(messages[-1]) if messages else 0
+    said = [index for index, message in enumerate(messages) if message.get("role") == "assistant"]
+    new = sum(map(_tokens, messages[said[-1] + 1 :])) if said else 0
     total = sum(map(_tokens, messages)) + _tokens(tools) + _tokens(body.get("system") or "")
     return Conversation(
         prompt=_REMINDER.sub("", "\n".join(asked)),
         tools=tuple(str(tool.get("name", "")) for tool in tools),
-        schema=next((tool.get("input_schema") or {} for tool in tools if tool.get("name") == STRUCTURED), None),
+        schema=next((_find_schema(tool) for tool in tools if tool.get("name") == STRUCTURED), None),
         rounds=tuple(_rounds(messages)),
-        known_tokens=total - last if len(messages) > 1 else 0,
-        new_tokens=last if len(messages) > 1 else total,
+        known_tokens=total - new if said else 0,
+        new_tokens=new if said else total,
     )
+
+
+def _find_schema(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = tool.get("input_schema")
+    return schema if isinstance(schema, Mapping) else {}
 
 
 def _rounds(messages: Sequence[Mapping[str, Any]]) -> list[tuple[Result, ...]]:
@@ -87,7 +92,9 @@ def _rounds(messages: Sequence[Mapping[str, Any]]) -> list[tuple[Result, ...]]:
     A turn that was interrupted counts as not done: a resumed session does it again.
     """
     blocks = [block for message in messages for block in _blocks(message.get("content"))]
-    results = {block.get("tool_use_id"): _parse_result(block) for block in blocks if block.get("type") == "tool_result"}
+    results = {
+        str(block.get("tool_use_id")): _parse_result(block) for block in blocks if block.get("type") == "tool_result"
+    }
     turns: dict[str, list[Result | None]] = {}
     for block in blocks:
         if block.get("type") == "tool_use":

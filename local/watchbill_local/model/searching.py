@@ -32,7 +32,7 @@ def play_overview(conversation: Conversation) -> Script:
         return _no_folder()
     files, of, lines = yield from count("^", root, "I count files and lines first.")
     if not files:
-        return f"0 files, 0 lines of text: {root} holds none."
+        return "0 files, 0 lines of text: the folder holds none."
     about = _find_about(files)
     yield from report(conversation, f"{of} files counted, reading {_short(about, root)}", 50)
     (read,) = yield Turn(
@@ -60,7 +60,7 @@ def play_definitions(conversation: Conversation) -> Script:
         return _no_folder()
     files, of, total = yield from count(DEFINITION, root, "I look where functions and types are defined.")
     if not files:
-        return f"0 definitions in 0 files: nothing in {root} is in a language that I know."
+        return "0 definitions in 0 files: nothing there is in a language that I know."
     first, *others = sorted(files, key=lambda path: -files[path])[:SHOWN]
     yield from report(conversation, f"{total} definitions in {of} files", 60)
     (read,) = yield Turn(
@@ -88,7 +88,7 @@ def play_markers(conversation: Conversation) -> Script:
     counted, found = yield Turn("I search for what authors marked as open.", (_count(pattern, root), seen))
     hits = [hit for line in found.lines if (hit := re.match(r"^(/.+?):(\d+):(.*)$", line))]
     if not hits:
-        return f"0 lines in {root} are marked {', '.join(MARKERS[:-1])} or {MARKERS[-1]}."
+        return f"0 lines are marked {', '.join(MARKERS[:-1])} or {MARKERS[-1]}."
     of, total = parse_total(counted)
     path, line = hits[0][1], int(hits[0][2])
     yield from report(conversation, f"{total} marks in {of} files", 60)
