@@ -1,7 +1,7 @@
 """`locks/`: one file for each lock that is held or wanted.
 
-A file says who holds the lock, by which attempt and fencing token and until when at the latest, and who waits for it,
-in queue order. Named by the hash of the lock's name, which may hold any character. Pure.
+A file says who holds the lock, by which attempt and fencing token and until when at the latest, whether the attempt
+asked for it while it works (`asked`) or its Task's spec did, and who waits for it, in queue order. Named by the hash of the lock's name, which may hold any character. Pure.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def _encode_holders(state: State, lock: LockState, attempts: dict[TaskUid, Attem
     for uid, token in sorted(lock.holders.items(), key=lambda holder: holder[1]):
         task, attempt = state.tasks.get(uid), attempts.get(uid)
         members = {"task": uid, "token": token}
-        holders.append(encode_canonical(members | _build_holder(task, attempt)))
+        asked = attempt is not None and lock.name in attempt.requests.asked
+        holders.append(encode_canonical(members | {"asked": asked} | _build_holder(task, attempt)))
     return holders
 
 

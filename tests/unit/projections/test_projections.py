@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from support.asking import ask_lock
 from support.deciding import Ledger, accept, finish, start_pool, submit
 from watchbill_coordination.core.state import Phase, State
 from watchbill_coordination.projections.agent_registry import build_agent_registry
@@ -95,6 +96,20 @@ def test_a_lock_tells_who_holds_it_and_who_waits() -> None:
     assert (holder["name"], holder["attempt"], holder["token"]) == ("holder", 1, 1)
     assert holder["expires"] == format_time(ledger.now + 3600)
     assert [waiter["name"] for waiter in content["waiters"]] == ["high", "low"]
+
+
+def test_a_lock_that_an_attempt_asked_for_while_it_works_is_told_as_such() -> None:
+    """With its attempt and token, beside those of a Task's spec."""
+    ledger = start_pool("blue-0", "blue-1")
+    shared = [{"name": "one", "mode": "Shared"}]
+    for command in (submit("t-1", locks=shared), submit("t-2"), ask_lock("t-2", "one", shared=True, replica="blue-1")):
+        ledger.do(command)
+
+    content = json.loads(build_locks(ledger.state, MARK)[name_lock_file("one")])
+
+    held = [(holder["name"], holder["attempt"], holder["token"], holder["asked"]) for holder in content["holders"]]
+    assert held == [("t-1", 1, 1, False), ("t-2", 1, 2, True)]
+    assert content["shared"]
 
 
 def test_a_lock_that_nobody_holds_or_wants_has_no_file() -> None:
