@@ -63,6 +63,12 @@ class Ending:
     last_words: str = ""  #: end of its stderr, redacted
     seconds: float = 0.0
 
+    @property
+    def never_began(self) -> bool:
+        """Whether it ended by itself before the model was asked: so ends one whose former session is not found."""
+        by_itself = not self.stop_reason and self.expired is None and self.exit_code == 1
+        return by_itself and not (self.answered or self.turns or self.message_error or self.status is not None)
+
 
 _RETRYABLE, _FINAL = True, False
 BY_SUBTYPE: Mapping[str, tuple[str, str]] = {

@@ -94,8 +94,7 @@ class ClaudeRunner:
     async def _converse_until_known(self, attempt: Attempt, stop: StopRequest) -> Ending:
         """Run the session; one that cannot be continued is begun anew."""
         ending = await self._converse(attempt, stop)
-        is_lost = ending.is_error and not ending.answered and ending.status is None and not ending.turns
-        if attempt.former is not None and is_lost and not ending.stop_reason and ending.expired is None:
+        if attempt.former is not None and ending.never_began:
             attempt.begin_anew()
             ending = await self._converse(attempt, stop)
         return ending
