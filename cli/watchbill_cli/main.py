@@ -151,6 +151,18 @@ def _add_reading(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     events.add_argument("task", nargs="?", help="name or uid of a Task")
     events.add_argument("--follow", "-f", action="store_true", help="go on as events happen")
     _add_output(events)
+    transcript = _verb(
+        verbs,
+        "transcript",
+        "transcript:run_transcript",
+        says="read what an agent that runs Claude Code did in a Task",
+        examples="  watchbill transcript verdict-1f2e3d4c\n  watchbill transcript verdict-1f2e3d4c --follow --full",
+    )
+    transcript.add_argument("task", help="name or uid of a Task")
+    transcript.add_argument("--attempt", type=int, metavar="N", help="another attempt than the newest one")
+    transcript.add_argument("--follow", "-f", action="store_true", help="go on until the Task has ended")
+    transcript.add_argument("--full", action="store_true", help="shorten nothing")
+    _add_output(transcript)
     verify = _verb(
         verbs,
         "verify",
