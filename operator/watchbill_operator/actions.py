@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from watchbill_coordination.coordinator.coordinator import Committed, Coordinator
@@ -31,6 +32,8 @@ from watchbill_coordination.core.events import (
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import Phase, ReplicaPhase
 from watchbill_coordination.core.working_events import (
+    AgentParked,
+    AgentUnparked,
     ChildCreated,
     ChildRefused,
     ChildRequested,
@@ -57,6 +60,7 @@ logger = logging.getLogger(__name__)
 
 WAITING_EVENTS = 1000  #: Kubernetes Events that wait to be written; older ones are dropped
 ATTEMPTS = 2  #: tries of one Event
+REEXPLAINED = 50  #: tasks of one queue that are told at once that their pool was parked; full comparisons tell the rest
 PLANNED = (AgentDeclared, AgentRemoved, ReplicaRegistered, ReplicaDraining, ReplicaReleased, ReplicaLost)
 
 #: What a running attempt says and gets: people are told of it when there is nothing else to tell.
@@ -146,6 +150,9 @@ class CommitActions:
             if task := state.tasks.get(uid):
                 is_calm = uid not in stirred and task.phase is Phase.RUNNING
                 self._patcher.offer(task_target(task), Rank.PROGRESS if is_calm else rank_of(task))
+        for recorded in committed.records:
+            if isinstance(recorded.event, AgentParked | AgentUnparked):
+                self._offer_queued(recorded.event.agent)
         for name in committed.agents:
             if (agent := state.agents.get(name)) and not agent.removed:
                 self._patcher.offer(agent_target(agent), Rank.POOL)
@@ -169,6 +176,18 @@ class CommitActions:
             replica = state.replicas.get(name)
             pending = () if replica is None else pending_messages(state, replica)
             self._mailroom.deliver(name, pending, ep=self._coordinator.epoch, seq=seq)
+
+    def _offer_queued(self, name: AgentName) -> None:
+        """Of the tasks that wait for this Agent, the first ones wait for something else now."""
+        state = self._coordinator.state
+        agent = state.agents.get(name)
+        if agent is None or agent.removed:
+            return
+        lines = [item for queues in state.index.ready.values() for item in queues.items()]
+        queued = [queue.items[:REEXPLAINED] for line, queue in lines if agent.spec.takes(name, line.route)]
+        for entry in chain.from_iterable(queued):
+            if task := state.tasks.get(entry.uid):
+                self._patcher.offer(task_target(task), rank_of(task))
 
     def mend_grants(self) -> None:
         """Compare all grants with what lies on the volume, while this process leads."""

@@ -54,9 +54,12 @@ class GrantsWriter:
         self._failed: set[ReplicaName] = set()  #: told already
 
     def update(self, name: ReplicaName) -> None:
-        """Write this replica's grants, if it has a broker and they are not what was written last."""
+        """Write this replica's grants, if it has a broker and they are not what was written last.
+
+        It has one as well when its Agent was given another runner just now: the pod is the old one for a while.
+        """
         replica = self._state.replicas.get(name)
-        if replica is None or not runs_claude(self._state, name):
+        if replica is None or not (name in self._written or runs_claude(self._state, name)):
             return
         content = encode_grants(plan_grants(self._state, replica))
         if self._written.get(name) != content:
@@ -66,10 +69,13 @@ class GrantsWriter:
         """Compare all with what lies there, and write what differs; not for one that does not lead any more."""
         for name in self._written.keys() - self._state.replicas.keys():
             del self._written[name]
-        for name in list(self._state.replicas):
-            if name in self._written and self._load(name) != self._written[name]:
-                del self._written[name]
-            self.update(name)
+        for name, replica in list(self._state.replicas.items()):
+            if name not in self._written:
+                self.update(name)
+                continue
+            content = encode_grants(plan_grants(self._state, replica))
+            if self._load(name) != content:
+                self._write(name, content)
 
     def _write(self, name: ReplicaName, content: bytes) -> None:
         """Write one file. It is not synced: it follows from the log, and is written again at the next start."""

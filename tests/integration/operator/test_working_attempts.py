@@ -135,6 +135,19 @@ def test_an_agent_that_gives_back_gets_nothing_until_its_credential_is_of_use(
     assert "AgentUnparked" in one.types()
 
 
+def test_other_tasks_learn_at_once_that_their_agent_is_parked(server: ApiServer, operator: Start) -> None:
+    """They waited for its slot, and now wait for its credential."""
+    one = operator().lead()
+    agent = play(server, one.root)
+    server.create(TASKS, job())
+    first = agent.take()
+    server.create(TASKS, job("b"))
+    wait_for(lambda: status(server, "b").get("reason") == "AgentAtCapacity", "the other one waits for the slot")
+    agent.end(first, "GivenBack", reason="RateLimited", message="429", retry_after_seconds=600)
+
+    assert wait_for(lambda: status(server, "b")["reason"] == "CredentialParked", "it waits for the credential")
+
+
 def test_a_task_that_an_attempt_asks_for_is_made(server: ApiServer, operator: Start) -> None:
     """It says whose it is, the attempt is answered, and told of its end."""
     one = operator().lead()
