@@ -30,7 +30,7 @@ class Process:
     replica: str
     incarnation: str
     running: dict[tuple[str, int], float] = field(default_factory=dict)  #: (task, attempt) → when it ends
-    seen: set[int] = field(default_factory=set)  #: inbox messages that it handled
+    seen: set[str] = field(default_factory=set)  #: keys of inbox messages that it handled
     draining: bool = False
 
 
@@ -172,9 +172,9 @@ class Fleet:
         if replica is None or replica.incarnation != process.incarnation:
             return
         for outgoing in pending_messages(self.ledger.state, replica):
-            if outgoing.seq in process.seen:
+            if outgoing.key in process.seen:
                 continue
-            process.seen.add(outgoing.seq)
+            process.seen.add(outgoing.key)
             self.handle(process, outgoing.message)
 
     def handle(self, process: Process, message: Any) -> None:

@@ -1,7 +1,8 @@
 """`locks/`: one file for each lock that is held or wanted.
 
 A file says who holds the lock, by which attempt and fencing token and until when at the latest, whether the attempt
-asked for it while it works (`asked`) or its Task's spec did, and who waits for it, in queue order. Named by the hash of the lock's name, which may hold any character. Pure.
+asked for it while it works (`asked`) or its Task's spec did, and who waits for it, in queue order. Named by the hash of
+the lock's name, which may hold any character. Pure.
 """
 
 from __future__ import annotations
