@@ -15,7 +15,6 @@ import time
 
 from watchbill_agent import process_group
 from watchbill_agent.claude.environment import forget_environment
-from watchbill_agent.claude.runner import ClaudeRunner, find_program
 from watchbill_agent.command_runner import CommandRunner
 from watchbill_agent.guard import FORWARDED, PARENT_GONE
 from watchbill_agent.lifecycle import StopSignal
@@ -74,6 +73,8 @@ def build_runner(settings: Settings) -> Runner:
     """Return what does the work of attempts. Raises SettingsError when it is not installed."""
     if settings.claude is None:
         return CommandRunner()
+    from watchbill_agent.claude.runner import ClaudeRunner, find_program  # an agent that runs commands stays small
+
     return ClaudeRunner(settings, settings.claude, find_program())
 
 
