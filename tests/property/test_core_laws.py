@@ -22,7 +22,7 @@ from watchbill_coordination.core.commands import (
     RemoveAgent,
     WithdrawContext,
 )
-from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
+from watchbill_coordination.core.specs import AgentName, ReplicaName
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 REPLICAS = st.sampled_from(["blue-0", "blue-1", "blue-2", "green-0", "green-1"])
@@ -146,7 +146,9 @@ class CoreMachine(AskingRules):
         """An agent tells of an attempt, of the present one or of one before."""
         self.end_attempt(data, outcome, lateness, accepted)
 
-    def end_attempt(self, data: st.DataObject, outcome: str, lateness: int, accepted: bool) -> None:
+    def end_attempt(
+        self, data: st.DataObject, outcome: str, lateness: int, accepted: bool, reason: str = "Anything"
+    ) -> None:
         """Choose a slot and tell of it."""
         slots = [(one, uid) for one in self.ledger.state.replicas.values() for uid in one.attempts]
         if not slots:
@@ -157,15 +159,20 @@ class CoreMachine(AskingRules):
         if accepted:
             self.do(accept(uid, attempt=number, **who))
         after = data.draw(st.sampled_from([0.0, 2.0, 90.0])) if outcome == "GivenBack" else 0.0
-        self.do(finish(uid, outcome, attempt=number, retry_after_seconds=after, **who))
+        self.do(finish(uid, outcome, attempt=number, reason=reason, retry_after_seconds=after, **who))
 
-    @rule(name=NAMES, attempt=st.integers(0, 3), cost=st.sampled_from([0.0, 0.1, 0.4, 1.0, -1.0, math.nan]))
-    def spend(self, name: str, attempt: int, cost: float) -> None:
+    @rule(data=st.data(), reason=st.sampled_from(["RateLimited", "Overloaded"]))
+    def give_back(self, data: st.DataObject, reason: str) -> None:
+        """Agents cannot go on; at least one of them says so."""
+        self.end_attempt(data, "GivenBack", 0, accepted=True, reason=reason)
+
+    @rule(data=st.data(), attempt=st.integers(0, 3), cost=st.sampled_from([0.0, 0.1, 0.4, 1.0, -1.0, math.nan]))
+    def spend(self, data: st.DataObject, attempt: int, cost: float) -> None:
         """A ledger tells what an attempt has cost, be it there or not."""
-        uid = self.objects.get(name, "nobody")
-        task = self.ledger.state.tasks.get(TaskUid(uid))
-        replica = task.agent if task is not None and task.agent is not None else "blue-0"
-        self.do(report(uid, replica=replica, attempt=attempt, cost_usd=cost))
+        tried = [task for task in self.ledger.state.tasks.values() if task.agent is not None]
+        if tried:
+            task = data.draw(st.sampled_from(tried))
+            self.do(report(task.uid, replica=task.agent or "", attempt=attempt, cost_usd=cost))
 
     @rule(replica=REPLICAS, name=NAMES, outcome=OUTCOMES, attempt=st.integers(0, 3))
     def claim_anything(self, replica: str, name: str, outcome: str, attempt: int) -> None:
