@@ -76,7 +76,8 @@ class AttemptExchange:
         if self._is_closed:
             raise AttemptStopped
         request, number = self._number(build)
-        if (known := self._late.get(number)) is not None:
+        if (known := self._late.pop(number, None)) is not None:
+            self._forget(number)
             return known
         answered = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._post(request)
@@ -87,7 +88,7 @@ class AttemptExchange:
             raise NoAnswer(f"no answer within {self._answer_seconds:g} s") from None
         finally:
             del self._waiting[number]
-        self._submissions = [former for former in self._submissions if former.request != number]
+        self._forget(number)
         return answer
 
     def tell(self, message: Progress) -> None:
@@ -113,7 +114,7 @@ class AttemptExchange:
         answered = self._waiting.get(message.request)
         if answered is not None and not answered.done():
             answered.set_result(message)
-        elif submitted and answered is None:
+        elif submitted:
             self._late[message.request] = message
 
     def close(self) -> None:
@@ -137,6 +138,10 @@ class AttemptExchange:
         if isinstance(request, ChildSubmitted):
             self._submissions.append(request)
         return request, self._requests
+
+    def _forget(self, number: int) -> None:
+        """A request was answered: whoever submits the same again wants another Task."""
+        self._submissions = [former for former in self._submissions if former.request != number]
 
     def _tell_newest(self) -> None:
         """Send what was said last, if anything was, and begin the pause after it."""

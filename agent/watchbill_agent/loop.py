@@ -128,10 +128,10 @@ class AgentLoop:
                 answers.append(message)
             case StartAttempt(assign):
                 self._start(assign)
-            case StopAttempt(key, reason):
+            case StopAttempt(key, reason) if key in self._stops:  # else it has ended, which is observed next
                 self._close_exchange(key)
                 self._stops[key].ask(reason)
-            case Deliver(key, message):
+            case Deliver(key, message) if key in self._exchanges:
                 self._exchanges[key].deliver(message)
             case RemoveSent(names):
                 self._outbox.remove(names)

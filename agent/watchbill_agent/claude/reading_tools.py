@@ -145,7 +145,8 @@ def show(parts: Parts, found: Part | Binary | Listing, offset: int) -> str:
             left = len(names) - offset - len(shown)
             more = f"\n({left:,} more: go on with offset={offset + len(shown)})" if left > 0 else ""
             more += "" if found.is_whole else "\n(the folder has more names than can be listed)"
-            return "\n".join(shown) + more if shown else f"{path} is an empty folder."
+            empty = f"{path} has {len(names):,} names." if names else f"{path} is an empty folder."
+            return "\n".join(shown) + more if shown else empty
         case Part(text, begin, end, size):
             if not size:
                 return f"{path} is empty."

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from watchbill_agent.claude.arguments import ToolError
@@ -108,18 +109,16 @@ def _open_parent(root: Path, parts: Parts) -> Iterator[int]:
 
 
 def _list(folder: int) -> Listing:
-    names = hostile.list_names(folder, MAX_LISTED + 1)
-    shown = sorted(name for name in names[:MAX_LISTED] if not name.startswith(TEMPORARY))
-    return Listing(tuple(_mark(folder, name) for name in shown), len(names) <= MAX_LISTED)
+    with os.scandir(folder) as entries:
+        found = list(islice(entries, MAX_LISTED + 1))
+    shown = [entry for entry in found[:MAX_LISTED] if not entry.name.startswith(TEMPORARY)]
+    return Listing(tuple(sorted(map(_mark, shown))), len(found) <= MAX_LISTED)
 
 
-def _mark(folder: int, name: str) -> str:
+def _mark(entry: os.DirEntry[str]) -> str:
     """Show what is a folder; a name that is no Unicode is shown with its odd bytes replaced."""
-    text = os.fsencode(name).decode(errors="replace")
-    try:
-        return f"{text}/" if hostile.is_directory(folder, name) else text
-    except hostile.HostileFileError:
-        return text
+    name = os.fsencode(entry.name).decode(errors="replace")
+    return f"{name}/" if entry.is_dir(follow_symlinks=False) else name
 
 
 def _read_part(fd: int, size: int, offset: int, limit: int) -> Part | Binary:

@@ -56,6 +56,7 @@ class Operator:
         self.layout = make_volume(root)
         self.outbox = self.layout.workspace(REPLICA) / "outbox"
         self.said: list[Message] = []
+        self.stop: Callable[[], None] = lambda: None  #: signals the agent to stop
         self._writer, self._reader = InboxWriter(self.layout, REPLICA), OutboxReader(self.layout, REPLICA)
         self._writer.reset()
         self._seq = itertools.count(2)
@@ -104,12 +105,13 @@ def converse(root: Path, script: Script, play: Play) -> Operator:
         folders = {f"WATCHBILL_{p.upper()}": str(operator.layout.workspace(REPLICA) / p) for p in WORKSPACE_PARTS}
         context = {"WATCHBILL_REPLICA": str(REPLICA), "WATCHBILL_CONTEXT": str(operator.layout.shared_context)}
         agent = AgentLoop(parse_settings(folders | context), Scripted(), incarnation="pod/1", start=1)
+        operator.stop = lambda: agent.observe(StopSignal())
         life = asyncio.create_task(agent.run())
         async with asyncio.timeout(LIMIT_SECONDS):
             await operator.expect(Registered)
             operator.deliver(Assign(**WHO, name="t", timeout_seconds=60))
             await play(operator)
-            agent.observe(StopSignal())
+            operator.stop()
             await life
 
     asyncio.run(live())
@@ -226,7 +228,9 @@ def test_a_stop_signal_ends_a_request_that_waits(tmp_path: Path) -> None:
     assert converse(tmp_path, script, play).kinds() == [Registered, Accepted, LockRequested, Released]
 
 
-def test_a_request_waits_for_room_in_the_outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_waits_for_room_in_the_outbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """And is answered like any other when there is some."""
     monkeypatch.setattr(loop_module, "RESEND_SECONDS", LOOK_SECONDS)
     begin = asyncio.Event()
@@ -240,7 +244,7 @@ def test_a_request_waits_for_room_in_the_outbox(tmp_path: Path, monkeypatch: pyt
         await operator.expect(Accepted)
         away = operator.outbox.rename(operator.outbox.with_name("away"))
         begin.set()
-        await asyncio.sleep(4 * LOOK_SECONDS)  # the loop has tried in vain by then, or tries later: both must go well
+        await until(lambda: "the outbox takes nothing" in caplog.text)
         away.rename(operator.outbox)
         operator.answer(await operator.expect(LockRequested), token=9)
         assert (await operator.expect(Finished)).message == "9"
@@ -272,6 +276,30 @@ def test_a_cancellation_is_heeded_while_the_outbox_takes_nothing(
         await operator.expect(Finished)
 
     assert LockRequested not in converse(tmp_path, script, play).kinds()
+
+
+def test_an_attempt_that_ends_before_a_stop_is_heeded_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Both happen while the outbox takes nothing, the stop first."""
+    monkeypatch.setattr(loop_module, "RESEND_SECONDS", 10 * LOOK_SECONDS)
+    caplog.set_level("INFO")
+    end = asyncio.Event()
+
+    async def script(order: Order, stop: StopRequest) -> Outcome:
+        outbox = order.directory.parents[2] / "outbox"
+        outbox.rename(outbox.with_name("away"))  # before the acceptance is written
+        await end.wait()
+        return DONE
+
+    async def play(operator: Operator) -> None:
+        await until(lambda: "the outbox takes nothing" in caplog.text)
+        operator.stop()
+        end.set()
+        await until(lambda: "attempt 1 ends" in caplog.text)
+        operator.outbox.with_name("away").rename(operator.outbox)
+
+    assert converse(tmp_path, script, play).kinds() == [Registered, Accepted, Finished, Released]
 
 
 def test_a_request_whose_file_was_lost_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

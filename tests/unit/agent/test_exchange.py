@@ -155,6 +155,38 @@ def test_the_late_answer_to_a_submission_is_kept_for_who_asks_again() -> None:
     assert len(posted) == 1
 
 
+def test_an_answer_that_comes_while_its_time_ends_is_not_lost() -> None:
+    """Between the moment in which the request is given up and the one in which its sender knows."""
+
+    async def converse() -> Answer:
+        exchange = AttemptExchange(lambda _: None)
+        asking = asyncio.create_task(exchange.ask(child()))
+        await asyncio.sleep(0)
+        asking.cancel()
+        exchange.deliver(answer(1, name="child-1"))
+        await asyncio.wait({asking})
+        return await exchange.ask(child())
+
+    assert asyncio.run(converse()).name == "child-1"
+
+
+def test_a_late_answer_is_given_once() -> None:
+    """Whoever submits the same after that wants another Task."""
+    posted: list[Any] = []
+
+    async def converse() -> None:
+        exchange = AttemptExchange(posted.append, answer_seconds=SOON)
+        with pytest.raises(NoAnswer):
+            await exchange.ask(child())
+        exchange.deliver(answer(1, name="child-1"))
+        await exchange.ask(child())
+        with pytest.raises(NoAnswer):
+            await exchange.ask(child())
+
+    asyncio.run(converse())
+    assert [request.request for request in posted] == [1, 2]
+
+
 def test_the_same_submission_after_an_answer_is_another_one() -> None:
     """Whoever submits the same twice wants two Tasks."""
     posted: list[Any] = []
