@@ -46,11 +46,11 @@ class PodFailures:
 
 
 def evolve_failures(failures: PodFailures, observed: Iterable[PodView], now: float) -> PodFailures:
-    """Note pods that ended, each once, and forget what is long past."""
+    """Note pods that ended, each once, and forget what is long past. One that was told to go has not failed."""
     known = {name: failure for name, failure in failures.by_replica.items() if now - failure.at < FORGOTTEN_SECONDS}
     for pod in observed:
         former = known.get(pod.name)
-        if pod.has_ended and (former is None or former.pod_uid != pod.uid):
+        if pod.has_ended and not pod.is_deleting and (former is None or former.pod_uid != pod.uid):
             is_fresh = former is None or now - pod.created_at >= HEALTHY_SECONDS
             known[pod.name] = Failure(pod.uid, 1 if is_fresh or former is None else former.count + 1, now)
         elif former is not None and not former.pod_uid:
