@@ -24,6 +24,7 @@ from watchbill_agent.settings import Settings
 from watchbill_coordination.codec.messages import is_task_uid
 from watchbill_coordination.core.messages import Assign, Finished
 from watchbill_coordination.core.specs import TaskUid
+from watchbill_coordination.storage import hostile
 from watchbill_coordination.storage.atomic import TEMPORARY
 from watchbill_coordination.storage.layout import TRANSCRIPTS, work_directory
 
@@ -145,7 +146,7 @@ def remove_work(settings: Settings, tasks: Iterable[TaskUid]) -> None:
     gone = {task for task in tasks if is_task_uid(task)}
     for task in gone:
         remove_tree(settings.work / task)
-    _remove_transcripts(settings.state / TRANSCRIPTS, gone)
+    _remove_transcripts(settings.state, gone)
 
 
 def _json(value: Mapping[str, Any]) -> str:
@@ -161,20 +162,13 @@ def _remove_odd(folder: Path, *, kept: str = "") -> None:
             remove_tree(Path(path))
 
 
-def _remove_transcripts(folder: Path, tasks: Collection[TaskUid]) -> None:
-    """Remove the transcripts of these tasks; the folder may be none, or anything by now."""
-    try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        for name in os.listdir(fd):
+def _remove_transcripts(state: Path, tasks: Collection[TaskUid]) -> None:
+    """Remove the transcripts of these tasks; their folder may be none, or anything by now."""
+    with suppress(hostile.HostileFileError, OSError), hostile.open_directory(state, [TRANSCRIPTS]) as folder:
+        for name in os.listdir(folder):
             match = _TRANSCRIPT.fullmatch(name)
             if match is not None and match["task"] in tasks:
-                with suppress(OSError):
-                    os.unlink(name, dir_fd=fd)
-    finally:
-        os.close(fd)
+                hostile.remove_file(folder, name)
 
 
 def _sync(path: str, flags: int) -> None:

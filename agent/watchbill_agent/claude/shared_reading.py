@@ -82,19 +82,22 @@ def read(root: Path, parts: Parts, offset: int, limit: int) -> Part | Binary | L
     """Return part of a file, or the names in a folder (`offset` and `limit` do not count then). Raises ToolError."""
     try:
         with _open_parent(root, parts) as parent:
-            if not parts:
-                return _list(parent)
-            if hostile.is_directory(parent, parts[-1]):
-                with hostile.open_directory(parts[-1], dir_fd=parent) as folder:
-                    return _list(folder)
-            with hostile.open_regular(parent, parts[-1]) as (fd, status):
-                return _read_part(fd, status.st_size, offset, limit)
+            return _read_here(parent, parts[-1] if parts else ".", offset, limit)
     except hostile.GoneError:
         raise ToolError(_explain_absence(root, parts)) from None
     except hostile.HostileFileError as error:
         raise ToolError(f"{'/'.join(parts)} cannot be read: {error}. Only regular files and folders can.") from None
     except OSError as error:
         raise ToolError(f"{'/'.join(parts)} cannot be read: {error.strerror}.") from None
+
+
+def _read_here(parent: int, name: str, offset: int, limit: int) -> Part | Binary | Listing:
+    """Return what that name of an open folder is. Raises HostileFileError, OSError or ToolError."""
+    if hostile.is_directory(parent, name):
+        with hostile.open_directory(name, dir_fd=parent) as folder:
+            return _list(folder)
+    with hostile.open_regular(parent, name) as (fd, status):
+        return _read_part(fd, status.st_size, offset, limit)
 
 
 @contextmanager
