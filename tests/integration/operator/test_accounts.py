@@ -39,9 +39,9 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
-def working(**spec: object) -> Ledger:
+def working() -> Ledger:
     """Attempt 1 of t1 is with blue-0, which works with a model."""
-    ledger = start_pool("blue-0", runner={"claude": {}}, **spec)
+    ledger = start_pool("blue-0", runner={"claude": {}})
     ledger.do(submit("t1"))
     return ledger
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from watchbill_operator.workspaces import make_workspace
 
 BLUE = ReplicaName("blue-0")
 T1 = TaskUid("t1")
-CLAUDE = {"claude": {}}
+CLAUDE: dict[str, Any] = {"claude": {}}
 
 
 @pytest.fixture(autouse=True)

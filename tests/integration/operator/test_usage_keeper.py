@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from watchbill_operator.usage_keeper import UsageKeeper
 from watchbill_operator.workspaces import make_workspace
 
 BLUE = ReplicaName("blue-0")
-CLAUDE = {"claude": {}}
+CLAUDE: dict[str, Any] = {"claude": {}}
 NEVER = 3600.0
 
 

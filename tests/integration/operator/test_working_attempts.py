@@ -84,7 +84,7 @@ def test_a_later_attempt_has_what_the_first_one_left(server: ApiServer, operator
 
     assert agent.grants() == [{"task": first.task, "attempt": 2, "budgetUSD": 0.3}]
     assert second.budget_usd == 0.3
-    usage = wait_for(lambda: status(server).get("usage"), "the usage is told")
+    usage = wait_for(lambda: status(server).get("usage") or {}, "the usage is told")
     assert (usage["costUSD"], usage["inputTokens"], usage["turns"], usage["seconds"]) == (0.2, 10, 4, 2.5)
     assert one.metric('watchbill_cost_usd_total{agent="blue"}') == 0.2
 

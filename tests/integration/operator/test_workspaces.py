@@ -45,7 +45,9 @@ def modes(layout: Layout) -> dict[str, int]:
 
 def test_agents_may_write_where_they_must_and_nobody_may_rename(layout: Layout) -> None:
     """Sticky where an agent writes, closed where the operator does."""
-    assert modes(layout) == {"inbox": 0o755, "outbox": 0o1777, "work": 0o1777, "state": 0o1777}
+    written = {"inbox": 0o755, "outbox": 0o1777, "work": 0o1777, "state": 0o1777}
+
+    assert modes(layout) == written | {"grants": 0o755, "ledger": 0o1777}
 
 
 def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
