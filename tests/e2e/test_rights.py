@@ -10,7 +10,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from support.local_system import LocalSystem, agent, args, task
+from support.played_agent import PlayedAgent
 from support.waiting import wait_for
+from watchbill_coordination.core.messages import Answer, ChildSubmitted
 
 BASE = Path(__file__).resolve().parents[2] / "manifests" / "base"
 Right = tuple[str, str, str, str]  #: API group, resource with subresource, verb, object; no object: all of them
@@ -49,6 +51,28 @@ def _join(resource: str, subresource: str | None) -> str:
     return f"{resource}/{subresource}" if subresource else resource
 
 
+def submit_child(system: LocalSystem) -> None:
+    """Have an attempt ask for a Task. Its agent is played here: in its pod somebody sleeps, beside a real broker."""
+    sleeping = {"spec": {"containers": [{"name": "agent", "command": ["sleep", "600"]}]}}
+    system.apply(agent("played", runner={"claude": {}}, podTemplate=sleeping))
+    system.apply(task("parent", prompt="split it", agentRef="played"))
+    pod = wait_for(lambda: system.get("pod", "played-0"), "the pod is there") or {}
+    wait_for(lambda: is_running(system, "played-0"), "agent and broker run", 60.0)
+    played = PlayedAgent(system.root, pod["metadata"]["uid"], "played-0")
+    order = played.take()
+    about = {"incarnation": played.incarnation, "task": order.task, "attempt": order.attempt}
+    played.say(ChildSubmitted(**about, request=1, name="half", spec={"prompt": "do half of it", "role": "blue"}))
+    answer = played.expect(Answer)
+    assert answer.granted, answer.text
+
+
+def is_running(system: LocalSystem, pod: str) -> bool:
+    """Whether both containers of a pod run."""
+    status = (system.get("pod", pod) or {}).get("status") or {}
+    states = {each["name"]: each["state"] for each in status.get("containerStatuses") or ()}
+    return set(states) == {"agent", "broker"} and all("running" in state for state in states.values())
+
+
 def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -> None:
     """Over a life of the system: agents come and go, tasks end, fail and expire."""
     plane = own_system.plane
@@ -59,6 +83,7 @@ def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -
         task("expires", command=args("true"), ttlSecondsAfterFinished=0),
         agent("short"),
     )
+    submit_child(own_system)
     own_system.wait_for_phase("fails")
     own_system.kubectl("wait", "--for=condition=Ready", "agent/short", "--timeout=30s")
     own_system.kubectl("delete", "agent", "short")

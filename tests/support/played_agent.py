@@ -36,12 +36,12 @@ def claude_agent(**spec: Any) -> dict[str, Any]:
 
 
 class PlayedAgent:
-    """The replica blue-0."""
+    """One replica, whose pod is there."""
 
-    def __init__(self, server: ApiServer, root: Path) -> None:
-        self.name = ReplicaName("blue-0")
+    def __init__(self, root: Path, pod_uid: str, name: str = "blue-0") -> None:
+        self.name = ReplicaName(name)
         self.workspace = Layout(root).workspace(self.name)
-        self._pod = wait_for(lambda: _pod_uid(server), "the pod is there")
+        self._pod = pod_uid
         self._lives = 0
         self._beats = 0
         self._messages: list[Message] = []
@@ -105,7 +105,7 @@ class PlayedAgent:
 def play(server: ApiServer, root: Path, **spec: Any) -> PlayedAgent:
     """Declare the Agent to an operator that leads, and play its replica."""
     server.create(AGENTS, claude_agent(**spec))
-    return PlayedAgent(server, root)
+    return PlayedAgent(root, wait_for(lambda: _pod_uid(server), "the pod is there"))
 
 
 def _pod_uid(server: ApiServer) -> str:
