@@ -97,9 +97,9 @@ class AskingTools:
             "which is safe.",
         )
         if not answer.granted:
-            raise ToolError(f"You do not have the lock {name}. {answer.text}".rstrip())
+            raise ToolError(f"Denied: you do not have the lock {name}. {answer.text}".rstrip())
         token = f", fencing token {answer.token}" if answer.token else ""
-        return f"You hold the lock {name} ({mode}{token}) until you release it or this attempt ends."
+        return f"Granted: you hold the lock {name} ({mode}{token}) until you release it or this attempt ends."
 
     async def release_lock(self, arguments: Arguments) -> str:
         """Give a lock back."""

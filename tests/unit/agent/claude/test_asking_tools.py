@@ -39,7 +39,7 @@ def test_a_lock_that_is_granted_is_told_with_its_token(tmp_path: Path) -> None:
 
     assert talk.said == [LockRequested(**WHO, request=1, name="repo:src", shared=False)]
     assert said == Said(
-        "You hold the lock repo:src (exclusive, fencing token 17) until you release it or this attempt ends."
+        "Granted: you hold the lock repo:src (exclusive, fencing token 17) until you release it or this attempt ends."
     )
 
 
@@ -56,7 +56,7 @@ def test_a_lock_that_is_denied_is_an_error_that_says_who_holds_it(tmp_path: Path
     talk = Conversation(tmp_path, lambda request: deny(request, "repo:src is held by the Task other."))
 
     assert talk.use_once("acquire_lock", name="repo:src") == Said(
-        "You do not have the lock repo:src. repo:src is held by the Task other.", is_error=True
+        "Denied: you do not have the lock repo:src. repo:src is held by the Task other.", is_error=True
     )
 
 
@@ -225,7 +225,7 @@ def test_a_use_that_is_cancelled_leaves_the_conversation_whole(tmp_path: Path) -
         talk.exchange.deliver(deny(talk.said[1], "held"))
         return await asking
 
-    assert asyncio.run(cancel_one()).text == "You do not have the lock b. held"
+    assert asyncio.run(cancel_one()).text == "Denied: you do not have the lock b. held"
 
 
 def test_uses_at_the_same_time_get_their_own_answers(tmp_path: Path) -> None:
