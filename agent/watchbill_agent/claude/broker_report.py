@@ -26,7 +26,7 @@ class BrokerReport:
 
     cost_usd: float = 0.0
     retry_after_seconds: float | None = None
-    refused: str = ""  #: budget | credential: the broker itself said no
+    refused: str = ""  #: budget | credential | network | ledger: the broker itself said no to the last one
 
 
 def parse_report(answer: bytes) -> BrokerReport | None:

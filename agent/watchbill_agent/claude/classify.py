@@ -117,6 +117,10 @@ def _judge_failure(ending: Ending, report: BrokerReport | None) -> Outcome:
         return _failed(ending, *BY_SUBTYPE["error_max_budget_usd"], _FINAL)
     if report is not None and report.refused == "credential":
         return _given_back(ending, "CredentialMissing", "the broker has no credential for the model's API", 0)
+    if report is not None and report.refused == "network":
+        return _failed(ending, "NetworkError", "the broker could not reach the model's API", _RETRYABLE)
+    if ending.expired is Expired.RETRIES:
+        return _judge_status(ending, ending.retry_status, ending.retry_error, report)
     if ending.subtype in BY_SUBTYPE:
         return _failed(ending, *BY_SUBTYPE[ending.subtype], _FINAL)
     if ending.terminal_reason in ("aborted_streaming", "aborted_tools"):
@@ -127,13 +131,11 @@ def _judge_failure(ending: Ending, report: BrokerReport | None) -> Outcome:
         return _failed(ending, "Refused", "the model refused to do it", _FINAL)
     if ending.message_error == "max_output_tokens":
         return _failed(ending, "TruncatedAnswer", "its answer was cut off, again and again", _RETRYABLE)
-    return _judge_status(ending, report)
+    return _judge_status(ending, ending.status, ending.message_error, report)
 
 
-def _judge_status(ending: Ending, report: BrokerReport | None) -> Outcome:
-    """Judge a session whose request to the model's API failed."""
-    status = ending.status if ending.status is not None else ending.retry_status
-    error = ending.message_error or ending.retry_error
+def _judge_status(ending: Ending, status: int | None, error: str, report: BrokerReport | None) -> Outcome:
+    """Judge a session whose request to the model's API failed, by its HTTP status and the CLI's word for it."""
     wait = (report.retry_after_seconds if report else None) or ending.reset_seconds
     if status == 429 or error == "rate_limit":
         return _given_back(ending, "RateLimited", "the rate limit of the credential is reached", wait)
@@ -149,7 +151,7 @@ def _judge_status(ending: Ending, report: BrokerReport | None) -> Outcome:
         return _failed(ending, "BadRequest", f"the model's API answered {status}", _FINAL)
     if status is not None and status >= 500:
         return _failed(ending, "ServerError", f"the model's API answered {status}", _RETRYABLE)
-    if error == "server_error":
+    if error == "server_error" or ending.expired is Expired.RETRIES:
         return _failed(ending, "NetworkError", "the model's API could not be reached", _RETRYABLE)
     if error == "unknown":
         return _failed(ending, "ServerError", "the answer of the model's API could not be read", _RETRYABLE)
@@ -180,7 +182,7 @@ def _failed(ending: Ending, reason: str, sentence: str, retryable: bool) -> Outc
 
 def _with_words(ending: Ending, sentence: str) -> str:
     """Append what the session said about its failure, or else the end of its stderr."""
-    said = "; ".join(ending.errors) or (ending.text if ending.is_error else "")
+    said = "" if ending.expired else "; ".join(ending.errors) or (ending.text if ending.is_error else "")
     return with_last_words(sentence, said or ending.last_words)
 
 
