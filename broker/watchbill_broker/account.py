@@ -18,7 +18,7 @@ from pathlib import Path
 from watchbill_broker import answers
 from watchbill_broker.answers import Answer
 from watchbill_broker.grants import Grant
-from watchbill_broker.ledger import LedgerUnreadable, Sums, load_sums, save_sums
+from watchbill_broker.ledger import Charge, LedgerUnreadable, Sums, load_sums, save_sums
 
 MILLIONTH = 1e-6  #: of a dollar: less than this is not left over, but rounding
 
@@ -30,6 +30,7 @@ class Ticket:
     """Leave for one paid request."""
 
     estimate: Callable[[], float]
+    charge: Charge | None = None  #: what its answer has told so far
 
     @cached_property
     def bound(self) -> float:
@@ -48,13 +49,21 @@ class Account:
         self._is_loaded = self._is_saved = False
         self._under_way: list[Ticket] = []
         self._changed = asyncio.Event()
-        self.sums = Sums()
+        self._settled = Sums()  #: without what is under way
         self._can_use_ledger()
 
     @property
     def budget(self) -> float | None:
         """What the attempt may spend, USD; None is without limit."""
         return self._grant.budget_usd
+
+    @property
+    def sums(self) -> Sums:
+        """All that is known to be used, answers under way included."""
+        sums = self._settled
+        for ticket in self._under_way:
+            sums = sums.add(ticket.charge) if ticket.charge is not None else sums
+        return sums
 
     def change(self, grant: Grant) -> None:
         """Take over a new budget."""
@@ -72,11 +81,18 @@ class Account:
                 return ticket
             await self._changed.wait()
 
-    def settle(self, ticket: Ticket, sums: Sums | None) -> None:
-        """End a request: the sums with its answer, or None where it cost nothing."""
+    def note(self, ticket: Ticket, charge: Charge) -> None:
+        """Write down what an answer under way has told; a broker that is killed in its middle has not forgotten it."""
+        ticket.charge = charge
+        self._is_saved = False
+        self._can_use_ledger()
+
+    def settle(self, ticket: Ticket, charge: Charge | None) -> None:
+        """End a request; None where it cost nothing."""
         self._under_way.remove(ticket)
-        if sums is not None:
-            self.sums = sums
+        if charge is not None:
+            self._settled = self._settled.add(charge)
+        if charge != ticket.charge:
             self._is_saved = False
             self._can_use_ledger()
         self._wake()
@@ -101,7 +117,7 @@ class Account:
         """Continue what a former life wrote, and write what is not written; False where either fails."""
         try:
             if not self._is_loaded:
-                self.sums = load_sums(self._path)
+                self._settled = load_sums(self._path)
                 self._is_loaded = True
             if not self._is_saved:
                 save_sums(self._path, task=self._grant.task, attempt=self._grant.attempt, sums=self.sums)

@@ -2,7 +2,7 @@
 
 Owns the state that forwarding and relaying share, and the rule by which an answer is charged. Invariant: what is
 charged is at least what the answer told; a guess stands in only where the client or a revoked grant ended it, or it
-was cut, before it had told. Does no I/O.
+was cut, before it had told.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 
 import h11
 
+from watchbill_broker.account import Ticket
 from watchbill_broker.attempt import Attempt
 from watchbill_broker.client import Client
 from watchbill_broker.event_stream import FrameMeter
 from watchbill_broker.headers import Fields, find_field
+from watchbill_broker.ledger import Charge
 from watchbill_broker.metering import DocumentMeter, EventMeter, Meter, Told
 from watchbill_broker.prices import PriceTable
 from watchbill_broker.routes import Route
@@ -34,22 +36,51 @@ class Exchange:
     attempt: Attempt = field(repr=False)
     request: h11.Request = field(repr=False)
     route: Route
-    body: bytes = field(repr=False)  #: whole where `client.body_is_whole` held when it was read, else its beginning
-    is_whole: bool
+    prices: PriceTable = field(repr=False)
+    body: bytes = field(default=b"", repr=False)  #: whole where `is_whole`, else its beginning
+    is_whole: bool = False
+    ticket: Ticket | None = None
     sent_bytes: int = 0
     is_sent: bool = False  #: the API has the whole request
     status: int | None = None  #: of the API's answer
     api_failed: bool = False  #: there is no answer, and the client is not to blame
     meter: Meter | None = field(default=None, repr=False)
 
-    def find_told(self) -> tuple[Told | None, bool]:
-        """What is to be charged, None for nothing, and whether a part of it is guessed."""
-        if not self.is_sent or self.api_failed or (self.status is not None and self.status != 200):
-            return None, False
-        told = self.meter.told if self.meter is not None else Told()
-        return told, told.guess_missing(self.sent_bytes)
+    def note(self) -> None:
+        """Write down what the answer has told so far."""
+        if self.ticket is not None and self.meter is not None:
+            self.attempt.account.note(self.ticket, self._price(self.meter.told, is_guessed=not self.meter.told.ended))
 
-    def bound_cost(self, prices: PriceTable) -> float:
+    def settle(self) -> Charge | None:
+        """The request is over: charge for it, and return the charge; None where it cost nothing."""
+        if self.ticket is None:
+            return None
+        ticket, self.ticket = self.ticket, None
+        charge = self._find_charge()
+        self.attempt.account.settle(ticket, charge)
+        return charge
+
+    def _find_charge(self) -> Charge | None:
+        if not self.is_sent or self.api_failed or (self.status is not None and self.status != 200):
+            return None
+        told = self.meter.told if self.meter is not None else Told()
+        is_guessed = told.guess_missing(self.sent_bytes)
+        return self._price(told, is_guessed=is_guessed)
+
+    def _price(self, told: Told, *, is_guessed: bool) -> Charge:
+        cost = self.prices.price(told, model=self.route.model)
+        return Charge(
+            model=told.model or self.route.model,
+            input_tokens=told.input_tokens,
+            output_tokens=told.output_tokens,
+            cache_read_tokens=told.cache_read_tokens,
+            cache_write_tokens=told.cache_write_tokens,
+            usd=cost.usd,
+            is_known=cost.is_known,
+            is_guessed=is_guessed,
+        )
+
+    def bound_cost(self) -> float:
         """The most that the answer can cost, USD; without bound where the request does not hold all that it costs."""
         if not self.is_whole:
             return UNBOUNDED
@@ -60,7 +91,7 @@ class Exchange:
         if not isinstance(asked, dict) or not isinstance(asked.get("max_tokens"), int) or reaches_out(asked):
             return UNBOUNDED
         model = self.route.model or str(asked.get("model") or "")
-        return prices.bound(model=model, request_bytes=len(self.body), max_tokens=asked["max_tokens"])
+        return self.prices.bound(model=model, request_bytes=len(self.body), max_tokens=asked["max_tokens"])
 
 
 def choose_meter(fields: Fields) -> Meter:

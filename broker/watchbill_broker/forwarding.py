@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import h11
 
 from watchbill_broker import answers
-from watchbill_broker.account import Ticket
 from watchbill_broker.answers import Answer
 from watchbill_broker.attempt import USAGE_PATH, Attempt
 from watchbill_broker.client import MAX_BODY_BYTES, BodyTooLarge, Client, ClientGone
 from watchbill_broker.credentials import EXAMPLES, Credential, CredentialFiles, NoCredential
 from watchbill_broker.exchange import Exchange
 from watchbill_broker.headers import find_field, is_ambiguous
+from watchbill_broker.ledger import Charge
 from watchbill_broker.prices import PriceTable
 from watchbill_broker.relay import Relay
 from watchbill_broker.routes import Route, find_own_endpoint, find_route
@@ -37,7 +37,6 @@ class _Leave:
 
     credential: Credential
     upstream: Upstream
-    ticket: Ticket | None
 
 
 class Forwarder:
@@ -64,7 +63,8 @@ class Forwarder:
             if isinstance(route, Answer):
                 await client.answer(route)
                 return
-            exchange = Exchange(client, attempt, request, route, body, is_whole=client.body_is_whole)
+            exchange = Exchange(client, attempt, request, route, self._prices)
+            exchange.body, exchange.is_whole = body, client.body_is_whole
             await self._run(exchange)
         except BodyTooLarge:
             if client.has_begun():
@@ -108,8 +108,8 @@ class Forwarder:
         except Unreachable as error:
             await _tell_unreachable(exchange, leave.upstream.endpoint.authority, str(error))
         finally:
-            if leave.ticket is not None:
-                self._settle(exchange, leave.ticket)
+            if charge := exchange.settle():
+                _log_charge(exchange.attempt, charge)
 
     async def _get_leave(self, exchange: Exchange) -> _Leave | Answer:
         """Wait until the request may go, or say why it may not."""
@@ -121,25 +121,12 @@ class Forwarder:
         if upstream is None:
             return answers.no_endpoint(settings.provider)
         if not exchange.route.is_paid:
-            return _Leave(credential, upstream, None)
-        ticket = await exchange.attempt.account.admit(lambda: exchange.bound_cost(self._prices))
-        return ticket if isinstance(ticket, Answer) else _Leave(credential, upstream, ticket)
-
-    def _settle(self, exchange: Exchange, ticket: Ticket) -> None:
-        """Charge what the answer told."""
-        told, is_guessed = exchange.find_told()
-        account = exchange.attempt.account
-        if told is None:
-            account.settle(ticket, None)
-            return
-        cost = self._prices.price(told, model=exchange.route.model)
-        account.settle(ticket, account.sums.add(told, usd=cost.usd, is_known=cost.is_known, is_guessed=is_guessed))
-        counts = (told.input_tokens, told.cache_read_tokens, told.cache_write_tokens, told.output_tokens)
-        logger.info(
-            "%s: %r used %s in, %s read, %s written, %s out: $%.6f, $%.6f in all%s",
-            *(exchange.attempt.name, told.model, *counts, cost.usd, account.sums.cost_usd),
-            " (in part a guess)" if is_guessed else "",
-        )
+            return _Leave(credential, upstream)
+        ticket = await exchange.attempt.account.admit(exchange.bound_cost)
+        if isinstance(ticket, Answer):
+            return ticket
+        exchange.ticket = ticket
+        return _Leave(credential, upstream)
 
     def _find_upstream(self) -> Upstream | None:
         """The connections to the endpoint, None where the provider needs a region and there is none."""
@@ -163,3 +150,13 @@ async def _tell_unreachable(exchange: Exchange, authority: str, why: str) -> Non
     answer = answers.unreachable(authority, why)
     exchange.attempt.note_refusal(answer)
     await exchange.client.answer(answer)
+
+
+def _log_charge(attempt: Attempt, charge: Charge) -> None:
+    """One line for each answer that was paid for."""
+    counts = (charge.input_tokens, charge.cache_read_tokens, charge.cache_write_tokens, charge.output_tokens)
+    logger.info(
+        "%s: %r used %s in, %s read, %s written, %s out: $%.6f, $%.6f in all%s",
+        *(attempt.name, charge.model, *counts, charge.usd, attempt.account.sums.cost_usd),
+        " (in part a guess)" if charge.is_guessed else "",
+    )

@@ -10,16 +10,19 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 
 
 def apply_hardening() -> None:
-    """Forbid cores, ptrace and new privileges, and set the umask. Raises OSError where the kernel refuses."""
+    """Forbid cores, ptrace and new privileges, set the umask, end with the parent. Raises OSError."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(PR_SET_DUMPABLE, 0)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.umask(0o022)  # the operator, another user, reads the ledger
 
 

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from watchbill_broker.metering import Told
-
 MAX_LEDGER_BYTES = 64 * 1024
 MAX_UNKNOWN_MODELS = 16
 COUNTS = {
@@ -34,6 +32,20 @@ class LedgerUnreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """One answer's share."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    usd: float
+    is_known: bool  #: the model has a price of its own
+    is_guessed: bool  #: the answer was cut before it told all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
     """What was used. Tokens are counts."""
 
@@ -46,19 +58,19 @@ class Sums:
     guessed: int = 0  #: answers that were cut before they told all of their usage
     unknown_models: tuple[str, ...] = field(default=())  #: priced as the dearest known one
 
-    def add(self, told: Told, *, usd: float, is_known: bool, is_guessed: bool) -> Sums:
+    def add(self, charge: Charge) -> Sums:
         """The sums after one more answer."""
         unknown = self.unknown_models
-        if not is_known and told.model not in unknown and len(unknown) < MAX_UNKNOWN_MODELS:
-            unknown = (*unknown, told.model)
+        if not charge.is_known and charge.model not in unknown and len(unknown) < MAX_UNKNOWN_MODELS:
+            unknown = (*unknown, charge.model)
         return Sums(
             requests=self.requests + 1,
-            input_tokens=self.input_tokens + told.input_tokens,
-            output_tokens=self.output_tokens + told.output_tokens,
-            cache_read_tokens=self.cache_read_tokens + told.cache_read_tokens,
-            cache_write_tokens=self.cache_write_tokens + told.cache_write_tokens,
-            cost_usd=self.cost_usd + usd,
-            guessed=self.guessed + is_guessed,
+            input_tokens=self.input_tokens + charge.input_tokens,
+            output_tokens=self.output_tokens + charge.output_tokens,
+            cache_read_tokens=self.cache_read_tokens + charge.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens + charge.cache_write_tokens,
+            cost_usd=self.cost_usd + charge.usd,
+            guessed=self.guessed + charge.is_guessed,
             unknown_models=unknown,
         )
 

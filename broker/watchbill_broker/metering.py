@@ -97,7 +97,7 @@ class EventMeter:
                 self.told.content_bytes += len(line)
                 self._skips = False
             elif line.startswith(b"data:"):
-                read_event(self.told, line[5:])
+                read_event(self.told, line[5:].strip())
         if self._skips or len(rest) > LONGEST_LINE:
             self.told.content_bytes += len(rest)
             self._skips, rest = True, b""

@@ -57,8 +57,9 @@ class Cost:
 class PriceTable:
     """Prices by the beginning of a model's id."""
 
-    def __init__(self, models: Mapping[str, Price], *, web_search_usd: float) -> None:
-        """Take a table with at least one row."""
+    def __init__(self, models: Mapping[str, Price], *, web_search_usd: float, source: str, date: str) -> None:
+        """Take a table with at least one row; `source` and `date` say where it is from."""
+        self.source, self.date = source, date
         self._models = dict(sorted(models.items(), key=lambda row: -len(row[0])))
         self._dearest = max(models.values(), key=lambda price: price.rank)
         self._web_search_usd = web_search_usd
@@ -92,7 +93,7 @@ class PriceTable:
         """The most that an answer can cost whose prompt is all in the request: a byte is at most one token."""
         price, _ = self.find(model)
         price = price.long_prompt or price
-        dearest_input = max(price.input, price.cache_write_5m, price.cache_write_1h)
+        dearest_input = max(price.input, price.cache_write_5m, price.cache_write_1h, price.cache_read)
         return (request_bytes * dearest_input + max_tokens * price.output) * price.fast_factor * US_FACTOR / MILLION
 
 
@@ -101,7 +102,8 @@ def load_prices(overrides: Mapping[str, Any]) -> PriceTable:
     document = json.loads(resources.files(__package__).joinpath("prices.json").read_text())
     rows = {**document["models"], **overrides}
     models = {name.lower(): parse_price(name, row) for name, row in rows.items()}
-    return PriceTable(models, web_search_usd=float(document["webSearchUSD"]))
+    search = float(document["webSearchUSD"])
+    return PriceTable(models, web_search_usd=search, source=document["source"], date=document["date"])
 
 
 def parse_price(name: str, row: object) -> Price:

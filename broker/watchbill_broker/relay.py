@@ -17,10 +17,12 @@ from watchbill_broker.answers import Answer
 from watchbill_broker.credentials import Credential, CredentialFiles
 from watchbill_broker.exchange import Exchange, choose_meter
 from watchbill_broker.headers import Fields, build_answer_fields, build_request_fields, find_field
+from watchbill_broker.metering import Told
 from watchbill_broker.upstream import Line, Unreachable, Upstream
 
 MAX_ERROR_BYTES = 256 * 1024  #: of an error answer, which is read whole to blank the credential in it
 MAX_ERROR_WORDS = 300
+NOTHING, BEGUN, ENDED = range(3)  #: how much an answer has told
 
 
 @dataclass(slots=True)
@@ -122,9 +124,12 @@ class Relay:
         await exchange.client.begin(status, fields)
         while isinstance(event := await self.line.next_event(), h11.Data):
             piece = bytes(event.data)
-            if exchange.meter is not None:
-                exchange.meter.feed(piece)
+            before, after = _feed(exchange, piece)
+            if after == ENDED and before != ENDED:
+                exchange.note()  # first: whoever has the end of an answer may read the ledger
             await exchange.client.send(piece)
+            if after == BEGUN and before != BEGUN:
+                exchange.note()
         await exchange.client.end()
 
     async def _pass_error(self, status: int, fields: Fields, credential: Credential) -> None:
@@ -162,3 +167,16 @@ def _build_framing(exchange: Exchange) -> Fields:
         length = str(len(exchange.body)).encode() if exchange.body or length is not None else None
         return [(b"content-length", length)] if length is not None else []
     return [(b"content-length", length)] if length is not None else [(b"transfer-encoding", b"chunked")]
+
+
+def _feed(exchange: Exchange, piece: bytes) -> tuple[int, int]:
+    """Count a piece; returns how much had been told before it and after it."""
+    if exchange.meter is None:
+        return NOTHING, NOTHING
+    before = _stage(exchange.meter.told)
+    exchange.meter.feed(piece)
+    return before, _stage(exchange.meter.told)
+
+
+def _stage(told: Told) -> int:
+    return ENDED if told.ended else BEGUN if told.began else NOTHING

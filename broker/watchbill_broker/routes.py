@@ -54,7 +54,7 @@ PATTERNS: dict[Provider, tuple[_Pattern, ...]] = {
         _Pattern(
             (b"POST",),
             re.compile(
-                rb"/(?:v1/)?projects/(?P<project>[a-z][a-z0-9:.-]{1,100})/locations/[a-z0-9-]{1,40}"
+                rb"/v1/projects/(?P<project>[a-z][a-z0-9:.-]{1,100})/locations/[a-z0-9-]{1,40}"
                 rb"/publishers/anthropic/models/(?!count-tokens)(?P<model>"
                 + NAME
                 + rb"?):(?:streamR|r)awPredict"
@@ -65,7 +65,7 @@ PATTERNS: dict[Provider, tuple[_Pattern, ...]] = {
         _Pattern(
             (b"POST",),
             re.compile(
-                rb"/(?:v1/)?projects/[a-z][a-z0-9:.-]{1,100}/locations/[a-z0-9-]{1,40}"
+                rb"/v1/projects/[a-z][a-z0-9:.-]{1,100}/locations/[a-z0-9-]{1,40}"
                 rb"/publishers/anthropic/models/count-tokens:rawPredict" + QUERY
             ),
         ),

@@ -1,0 +1,275 @@
+"""What a real broker counts, and when it says that enough is spent."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from support.broker_process import TASK, BrokerProcess, SocketConnection, encode_request
+from support.raw_upstream import STALL, Asked, RawUpstream, begins, ends, message, says, stream, whole
+from support.waiting import wait_for
+
+ONE_ANSWER = 0.006  #: USD: 1,000 tokens in and 100 out of claude-opus-5-5
+SMALL = {"model": "claude-opus-5-5", "max_tokens": 100, "messages": []}
+
+
+def test_the_ledger_tells_what_an_answer_used() -> None:
+    """Each kind of token, and its price."""
+    usage = {
+        "input_tokens": 1000,
+        "output_tokens": 100,
+        "cache_read_input_tokens": 5000,
+        "cache_creation_input_tokens": 300,
+        "cache_creation": {"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 100},
+    }
+    with RawUpstream(lambda _: message(usage)) as api, BrokerProcess(api.url) as broker:
+        broker.grant()
+
+        broker.ask()
+
+        assert broker.ledger() == {
+            "v": 1,
+            "task": TASK,
+            "attempt": 1,
+            "requests": 1,
+            "inputTokens": 1000,
+            "outputTokens": 100,
+            "cacheReadTokens": 5000,
+            "cacheWriteTokens": 300,
+            "costUSD": pytest.approx(ONE_ANSWER + (5000 * 0.2 + 200 * 5 + 100 * 8) / 1e6),
+            "guessed": 0,
+            "unknownModels": [],
+        }
+
+
+def test_errors_and_counting_tokens_cost_nothing() -> None:
+    """Only answers of the model are paid for."""
+
+    def answer(asked: Asked) -> list[bytes]:
+        if asked.target == "/v1/messages/count_tokens":
+            return whole(200, {"input_tokens": 5})
+        return whole(529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
+
+    with RawUpstream(answer) as api, BrokerProcess(api.url) as broker:
+        broker.grant()
+
+        assert broker.ask(path="/v1/messages/count_tokens")[0] == 200
+        assert broker.ask()[0] == 529
+        assert (broker.usage()["requests"], broker.usage()["costUSD"]) == (0, 0)
+
+
+def test_a_spent_budget_refuses_so_that_the_cli_does_not_try_again() -> None:
+    """The answer that crosses the limit is still given; the next request is not."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        broker.grant(ONE_ANSWER * 1.5)
+
+        statuses = [broker.ask()[0] for _ in range(3)]
+
+        assert (statuses, len(api.asked)) == ([200, 200, 403], 2)
+        _, fields, body = broker.ask()
+        assert (fields["x-should-retry"], broker.usage()["refused"]) == ("false", "budget")
+        assert "budget of this task ($0.01) is spent" in json.loads(body)["error"]["message"]
+
+
+def test_a_budget_of_nothing_asks_nothing() -> None:
+    """An attempt that comes after a dear one may have nothing left."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        broker.grant(0)
+
+        assert (broker.ask()[0], api.asked) == (403, [])
+
+
+def test_many_requests_at_once_overshoot_by_at_most_one_answer() -> None:
+    """Sixteen at once, and money for three and a half."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        broker.grant(ONE_ANSWER * 3.5)
+
+        with ThreadPoolExecutor(16) as pool:
+            statuses = sorted(status for status, _, _ in pool.map(lambda _: broker.ask(), range(16)))
+
+        assert statuses == [200] * 4 + [403] * 12
+        assert broker.ledger()["costUSD"] == pytest.approx(ONE_ANSWER * 4)
+
+
+def test_requests_go_side_by_side_while_the_budget_surely_lasts() -> None:
+    """A fleet of subagents must not wait for one another without need."""
+    both = threading.Barrier(2, timeout=20)
+
+    def answer(_: Asked) -> list[bytes]:
+        both.wait()  # broken, and so an error, unless both are here at once
+        return message()
+
+    with RawUpstream(answer) as api, BrokerProcess(api.url) as broker:
+        broker.grant(1.0)
+
+        with ThreadPoolExecutor(2) as pool:
+            assert [status for status, _, _ in pool.map(lambda _: broker.ask(SMALL), range(2))] == [200, 200]
+
+
+def test_a_request_whose_cost_nothing_bounds_goes_alone() -> None:
+    """A tool that runs at the API can add any number of tokens."""
+    searching = {**SMALL, "tools": [{"type": "web_search_20250305", "name": "web_search"}]}
+    here, most = [0], [0]
+    lock = threading.Lock()
+
+    def answer(_: Asked) -> Iterator[bytes]:
+        with lock:
+            here[0] += 1
+            most[0] = max(most[0], here[0])
+        head, *rest = stream(begins(), says("x"), ends())
+        yield head
+        with lock:
+            here[0] -= 1
+        yield from rest
+
+    with RawUpstream(answer) as api, BrokerProcess(api.url) as broker:
+        broker.grant(1.0)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: broker.ask(searching), range(8)))
+
+        assert (len(api.asked), most[0]) == (8, 1)
+
+
+def test_a_changed_budget_holds_at_once() -> None:
+    """The operator replaces the file; the socket stays."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        broker.grant(0)
+        assert broker.ask()[0] == 403
+
+        broker.grant(1.0)
+
+        wait_for(lambda: broker.usage()["budgetUSD"] == 1.0, "the new budget", every=0.005)
+        assert broker.ask()[0] == 200
+
+
+def test_a_killed_broker_goes_on_from_its_ledger() -> None:
+    """SIGKILL between two answers loses nothing of the first."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        broker.grant(ONE_ANSWER * 1.5)
+        broker.ask()
+
+        broker.kill()
+        broker.start()
+
+        wait_for(lambda: broker.usage()["requests"] == 1 if _answers(broker) else False, "the former sum")
+        assert [broker.ask()[0], broker.ask()[0]] == [200, 403]
+
+
+def test_a_broker_that_is_killed_in_the_middle_of_an_answer_has_counted_what_was_told() -> None:
+    """The API charges for it too."""
+
+    def answer(_: Asked) -> Iterator[bytes]:
+        yield from stream(begins(4000))[:2]
+        yield STALL
+
+    with RawUpstream(answer) as api, BrokerProcess(api.url) as broker:
+        broker.grant()
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(broker.ask)
+            broker.wait_for_requests(1)
+
+            broker.kill()
+
+            assert asking.exception(20) is not None
+        assert (broker.ledger()["inputTokens"], broker.ledger()["guessed"]) == (4000, 1)
+
+
+def test_whoever_has_the_end_of_an_answer_finds_it_in_the_ledger() -> None:
+    """The operator reads the ledger as soon as the agent has finished."""
+
+    def answer(_: Asked) -> Iterator[bytes]:
+        yield from stream(begins(), says("hello"), ends(77))[:-1]
+        yield STALL
+
+    with RawUpstream(answer) as api, BrokerProcess(api.url) as broker:
+        connection = SocketConnection(broker.grant())
+        connection.request("POST", "/v1/messages", encode_request(None))
+        response = connection.getresponse()
+        while b"message_delta" not in response.readline():
+            pass
+
+        assert (broker.ledger()["outputTokens"], broker.ledger()["guessed"]) == (77, 0)
+
+
+def test_a_ledger_that_cannot_be_written_stops_all_spending() -> None:
+    """A full or missing volume must not become money without an account."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        (broker.root / "ledger").rmdir()
+        broker.grant()
+
+        assert (broker.ask()[0], broker.usage()["refused"], api.asked) == (503, "ledger", [])
+
+        (broker.root / "ledger").mkdir()
+        assert broker.ask()[0] == 200
+
+
+def test_a_ledger_that_makes_no_sense_stops_all_spending() -> None:
+    """What was spent before is not known, so that the budget is not either."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        (broker.root / "ledger" / f"{TASK}-1.json").write_text("{")
+        broker.grant(1.0)
+
+        assert (broker.ask()[0], api.asked) == (503, [])
+
+
+def test_an_unknown_model_is_priced_as_the_dearest_and_named() -> None:
+    """A budget must hold for a model of tomorrow."""
+    with RawUpstream(lambda _: message(model="claude-next-9")) as api, BrokerProcess(api.url) as broker:
+        broker.grant()
+
+        broker.ask()
+
+        ledger = broker.ledger()
+        assert (ledger["costUSD"], ledger["unknownModels"]) == (pytest.approx(0.0225), ["claude-next-9"])
+
+
+def test_an_operators_price_comes_before_the_tables() -> None:
+    """Discounts, gateways, models of tomorrow."""
+    prices = {"WATCHBILL_PRICES": json.dumps({"claude-next-9": {"input": 1, "output": 10}})}
+    answer = message(model="claude-next-9")
+    with RawUpstream(lambda _: answer) as api, BrokerProcess(api.url, prices) as broker:
+        broker.grant()
+
+        broker.ask()
+
+        assert (broker.ledger()["costUSD"], broker.ledger()["unknownModels"]) == (pytest.approx(0.002), [])
+
+
+def test_an_answer_that_cannot_be_read_is_not_given_away() -> None:
+    """Compressed though it was not asked for: its usage cannot be counted, so that it is guessed and refused."""
+    with RawUpstream(lambda _: whole(200, b"??", content_encoding="br")) as api, BrokerProcess(api.url) as broker:
+        broker.grant()
+
+        assert (broker.ask(b"x" * 4000)[0], broker.ledger()["inputTokens"]) == (502, 1000)
+
+
+def test_a_stopped_broker_charges_what_was_under_way() -> None:
+    """SIGTERM in the middle of an answer: gone within two seconds, and nothing forgotten."""
+
+    def answer(_: Asked) -> Iterator[bytes]:
+        yield from stream(begins(4000))[:2]
+        yield STALL
+
+    with RawUpstream(answer) as api, BrokerProcess(api.url) as broker:
+        broker.grant()
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(broker.ask)
+            broker.wait_for_requests(1)
+
+            assert broker.stop() < 2.0
+
+            assert asking.exception(20) is not None
+        assert (broker.ledger()["inputTokens"], broker.ledger()["guessed"]) == (4000, 1)
+
+
+def _answers(broker: BrokerProcess) -> bool:
+    try:
+        broker.usage()
+    except OSError:
+        return False
+    return True
