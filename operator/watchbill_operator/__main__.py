@@ -22,6 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="watchbill-operator", description="The Watchbill operator.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings; the environment goes first")
     arguments = parser.parse_args()
+    os.umask(0o022)  # agents and brokers, other users, read what it writes for them; what is private says so itself
     try:
         config = load_config(os.environ, arguments.config)
     except ConfigError as error:

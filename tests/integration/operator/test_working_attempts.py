@@ -5,7 +5,9 @@ The test plays the agent and its broker.
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,22 @@ def test_an_attempt_is_granted_before_it_is_given(server: ApiServer, operator: S
 
     assert granted == [{"task": assign.task, "attempt": 1, "budgetUSD": None}]
     assert wait_for(lambda: agent.grants() == [], "nothing is granted any more")
+
+
+def test_a_strict_umask_hides_nothing_from_agents(server: ApiServer, operator: Start) -> None:
+    """Agents and brokers are other users than the operator."""
+    old = os.umask(0o077)
+    try:
+        one = operator().lead()
+    finally:
+        os.umask(old)
+    agent = play(server, one.root)
+    server.create(TASKS, job())
+    agent.expect(Assign)
+    [order] = (agent.workspace / "inbox").glob("*-assign-*")
+    grants = agent.workspace / "grants" / "grants.json"
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (order, grants)] == [0o644, 0o644]
 
 
 def test_a_later_attempt_has_what_the_first_one_left(server: ApiServer, operator: Start) -> None:
