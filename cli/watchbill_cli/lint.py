@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from watchbill_cli.home import Refused, data_file
 from watchbill_cli.manifests import Finding, Manifest, load_manifests
 from watchbill_local.server.names import check_subdomain
+from watchbill_operator.claude_pod import find_broker_secret
 from watchbill_operator.pod_template import check_pod_template
 
 GROUP = "watchbill.dev/"
@@ -64,12 +65,14 @@ def lint_manifest(manifest: Manifest) -> Iterator[Finding]:
     yield from _lint_size(manifest, value)
     for unknown in schema.normalise(value):
         yield manifest.finding(unknown, "unknown field")
-    for cause in schema.check(value, None):
+    causes = list(schema.check(value, None))
+    for cause in causes:
         if cause.field != ROOT:  # only says that rules were not run, because of what is listed already
             yield manifest.finding(cause.field, cause.message)
     template = (value.get("spec") or {}).get("podTemplate") if isinstance(value.get("spec"), dict) else None
     if isinstance(template, dict):
-        for refusal in check_pod_template(template):
+        secret = "" if causes else find_broker_secret(value["spec"])
+        for refusal in check_pod_template(template, secret=secret):
             yield manifest.finding("spec.podTemplate", refusal.message)
 
 

@@ -81,6 +81,7 @@ def load_manifests(path: Path) -> Iterator[Manifest | Finding]:
         yield Finding(name, 1, 1, "", f"is no UTF-8: byte {error.start} cannot be read")
         return
     yaml = YAML(typ="rt")
+    yaml.version = (1, 1)  # as kubectl reads it: `off` is false
     try:
         for document in yaml.load_all(text):
             if document is not None:

@@ -82,6 +82,25 @@ def test_every_object_of_a_list_is_looked_at(tmp_path: Path) -> None:
     assert "role" in finding
 
 
+CLAUDE = "apiVersion: watchbill.dev/v1alpha1\nkind: Agent\nmetadata: {name: a}\nspec:\n  role: blue\n"
+
+
+def test_a_broker_may_be_switched_off_as_kubectl_reads_it(tmp_path: Path) -> None:
+    """`off` is false there, so it is here."""
+    assert lint(tmp_path, CLAUDE + "  runner: {claude: {broker: off}}\n") == []
+
+
+def test_a_template_that_shows_the_credential_is_told(tmp_path: Path) -> None:
+    """Before the operator refuses it with a condition."""
+    volume = "{name: k, secret: {secretName: watchbill-credentials}}"
+    text = CLAUDE + f"  runner: {{claude: {{}}}}\n  podTemplate: {{spec: {{volumes: [{volume}]}}}}\n"
+
+    [finding] = lint(tmp_path, text)
+
+    assert finding.startswith("7:3: error: ")
+    assert "is the broker's alone" in finding
+
+
 def test_a_template_that_weakens_isolation_is_told(tmp_path: Path) -> None:
     """By the operator's own check."""
     text = (
