@@ -24,7 +24,8 @@ from watchbill_cli.home import Refused, data_file
 from watchbill_cli.kubectl import run_kubectl
 
 COMMAND, CLAUDE, SCRIPTED = "command", "claude", "scripted"
-CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")  #: the first one that is set
+KEY = "ANTHROPIC_API_KEY"
+CREDENTIALS = ("ANTHROPIC_AUTH_TOKEN", KEY, "CLAUDE_CODE_OAUTH_TOKEN")  #: the first one that is set, as in Claude Code
 BASE_URL = "ANTHROPIC_BASE_URL"
 SECRET = "watchbill-credentials"  # noqa: S105 - a name
 SCRIPTED_SECRET = "watchbill-scripted-model"  # noqa: S105 - a name; a real key never goes to the scripted model
@@ -73,13 +74,13 @@ def choose_runner(runner: str, model: str, environment: MutableMapping[str, str]
         mend = "`pip install 'watchbill[claude]'`, or `make up MODEL=scripted`, which installs it"
         raise Refused(f"agents that run Claude Code need the package {missing[0]}: {mend}")
     if model == SCRIPTED:
-        return Runner(SCRIPTED, credential={CREDENTIALS[0]: "no-key-is-needed"})
+        return Runner(SCRIPTED, credential={KEY: "no-key-is-needed"})
     if runner != CLAUDE:
         raise Refused(
             f"the model {model} needs a key: give --runner claude too, or --model {SCRIPTED}, which needs none"
         )
     if not credential:
-        names = f"{CREDENTIALS[0]} (or {' or '.join(CREDENTIALS[1:])})"
+        names = f"{KEY} (or {' or '.join(name for name in CREDENTIALS if name != KEY)})"
         raise Refused(f"there is no key: set {names}, or use --model {SCRIPTED}, which needs none")
     name = next(iter(credential))
     return Runner(CLAUDE, model, base_url, {name: credential[name]})

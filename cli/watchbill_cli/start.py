@@ -54,7 +54,7 @@ def run_start(arguments: Namespace) -> int:
     ended = run_quickstart(home, cluster, progress, quickstart)
     print(f"{quickstart.source.files} files of {Path(arguments.quickstart).resolve()}\n")
     print(render_tasks(ended, run_times(home), runner))
-    print("\n" + next_steps(home, ended[-1]["metadata"]["name"] if runner.is_claude else ""))
+    print("\n" + next_steps(home, ended[-2]["metadata"]["name"] if runner.is_claude else ""))
     return 0 if all(task["status"]["phase"] == "Succeeded" for task in ended) else 1
 
 
@@ -110,7 +110,7 @@ def next_steps(home: Home, session: str = "") -> str:
             "kubectl logs blue-0                  # what an agent says",
             "watchbill monitor                    # live table",
             "watchbill events                     # the event log",
-            *([f"watchbill transcript {session}  # what the agent did"] if session else []),
+            *([f"watchbill transcript {session}".ljust(36) + " # what its agent did"] if session else []),
             "make down                            # stop; nothing is lost",
         ]
     )

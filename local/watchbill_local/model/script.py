@@ -21,7 +21,7 @@ CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the model does at once: a sentence for people, and tools."""
+    """What the model does at once: a sentence for people, which may be empty, and tools."""
 
     says: str
     uses: tuple[Block, ...]
@@ -75,7 +75,7 @@ def _next_blocks(conversation: Conversation, play: Play) -> list[Block]:
     if lacking:
         said = f"I stop here: this session has no tool {' and no tool '.join(lacking)}."
         return _last_blocks(conversation, said, ())
-    return [build_text(turn.says), *turn.uses]
+    return [*([build_text(turn.says)] if turn.says else ()), *turn.uses]
 
 
 def _last_blocks(conversation: Conversation, answer: Answer, after: Collection[tuple[Result, ...]]) -> list[Block]:

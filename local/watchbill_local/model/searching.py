@@ -117,7 +117,7 @@ def find_folder(conversation: Conversation) -> str:
 def report(conversation: Conversation, said: str, percent: int) -> Part:
     """Say how far the work is, where there is a tool for that."""
     if name := conversation.find_tool("report_progress"):
-        yield Turn("I say how far I am.", (use(name, text=said, percent=percent),))
+        yield Turn("", (use(name, text=said, percent=percent),))
 
 
 def count(pattern: str, root: str, says: str) -> Generator[Turn, tuple[Result, ...], tuple[dict[str, int], int, int]]:
