@@ -6,10 +6,13 @@ commit, and for tests in which nothing but the broker should take time.
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import ssl
+import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -173,3 +176,16 @@ def says(text: str) -> dict[str, Any]:
 def ends(tokens: int = 100) -> dict[str, Any]:
     """The event that ends a message."""
     return {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": tokens}}
+
+
+def frame(event: dict[str, Any]) -> bytes:
+    """One event as a frame of Bedrock's event stream."""
+    payload = json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode(), "p": "abc"}).encode()
+    named = {":event-type": "chunk", ":content-type": "application/json", ":message-type": "event"}
+    headers = b"".join(
+        struct.pack(">B", len(name)) + name.encode() + struct.pack(">BH", 7, len(value)) + value.encode()
+        for name, value in named.items()
+    )
+    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+    head = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
+    return head + struct.pack(">I", zlib.crc32(head))

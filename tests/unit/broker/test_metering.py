@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import struct
-import zlib
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.raw_upstream import begins, encode, ends, says
+from support.raw_upstream import begins, encode, ends, frame, says
 from watchbill_broker.event_stream import FrameMeter
 from watchbill_broker.metering import LONGEST_DOCUMENT, LONGEST_LINE, DocumentMeter, EventMeter, Meter, Told
 
 EVENTS = [begins(1000, cache_read_input_tokens=7), says('a "message_delta" in a text\n'), ends(55)]
 STREAM = b"".join(encode(event) for event in EVENTS)
-
-
-def frame(event: dict[str, Any]) -> bytes:
-    """One frame of Bedrock."""
-    payload = json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode(), "p": "abc"}).encode()
-    headers = b"\x0b:event-type\x07\x00\x05chunk"
-    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
-    head = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
-    return head + struct.pack(">I", zlib.crc32(head))
 
 
 FRAMES = b"".join(frame(event) for event in EVENTS)
