@@ -15,7 +15,7 @@ from watchbill_coordination.core.commands import Command, LoseReplica, Rejected
 
 REPLICAS = ("blue-0", "blue-1", "blue-2", "green-0")
 LOCKS = st.lists(
-    st.builds(dict, name=st.sampled_from(["x", "y"]), mode=st.sampled_from(["Shared", "Exclusive"])), max_size=1
+    st.builds(dict, name=st.sampled_from(["x", "y"]), mode=st.sampled_from(["Shared", "Exclusive"])), max_size=2
 )
 OUTCOMES = st.sampled_from(["Succeeded", "Succeeded", "Failed", "Cancelled"])
 

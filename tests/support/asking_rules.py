@@ -18,6 +18,7 @@ from watchbill_coordination.core.assignments import pending_messages
 from watchbill_coordination.core.commands import Command, SubmitTask
 from watchbill_coordination.core.messages import Answer
 from watchbill_coordination.core.requests import KEPT_ANSWERS, MAX_CHILDREN
+from watchbill_coordination.core.scheduling import blocking_lock
 from watchbill_coordination.core.specs import TaskUid
 
 LOCK_NAMES = st.sampled_from(["x", "y", "z"])
@@ -131,12 +132,18 @@ def check_conversations(ledger: Ledger) -> None:
         for attempt in replica.attempts.values():
             assert len(attempt.requests.replies) <= KEPT_ANSWERS
             assert set(attempt.requests.asked) <= set(attempt.locks)
+            own = (attempt.task, attempt.attempt)
+            orders = [order for order in state.children.values() if (order.parent, order.attempt) == own]
+            assert set(attempt.requests.waiting) == {order.request for order in orders} or attempt.stopping
             task = state.tasks.get(attempt.task)
             assert task is None or set(task.locks) == set(attempt.locks)
         keys = [sent.key for sent in pending_messages(state, replica)]
         assert len(keys) == len(set(keys))
     for task in state.tasks.values():
         check_child_ends(ledger, task.uid)
+    for queues in state.index.ready.values():
+        for queue in queues.values():
+            assert blocking_lock(state, state.tasks[queue.items[0].uid]) is None
 
 
 def check_child_ends(ledger: Ledger, uid: TaskUid) -> None:

@@ -50,7 +50,7 @@ def note_child_end(state: State, task: TaskState, phase: str, seq: int) -> None:
     """A Task ended or is gone: if another one submitted it and is still there, it knows that now."""
     parent = state.tasks.get(TaskUid(task.parent)) if task.parent else None
     child = parent.children.get(task.name) if parent is not None else None
-    if parent is None or child is None or child.phase or child.uid != task.uid:
+    if parent is None or child is None or child.uid != task.uid:
         return
     ended = change(child, phase=phase, text=describe_end(task, phase), ended_seq=seq)
     put_children(state, parent.uid, {**parent.children, task.name: ended})
