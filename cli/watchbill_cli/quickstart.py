@@ -96,6 +96,11 @@ class Quickstart:
         return hashlib.sha256(f"{self.source.digest} {self.work.digest} {self.kind}".encode()).hexdigest()[:8]
 
     @property
+    def session(self) -> str:
+        """The Task whose transcript says most; empty where commands run."""
+        return "" if self.kind == COMMAND else f"tally-{self.suffix}"
+
+    @property
     def archives(self) -> Sequence[Archive]:
         """What the Tasks read from the shared context."""
         return (self.source, self.work) if self.kind == COMMAND else (self.source,)

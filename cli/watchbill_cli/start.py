@@ -54,7 +54,7 @@ def run_start(arguments: Namespace) -> int:
     ended = run_quickstart(home, cluster, progress, quickstart)
     print(f"{quickstart.source.files} files of {Path(arguments.quickstart).resolve()}\n")
     print(render_tasks(ended, run_times(home), runner))
-    print("\n" + next_steps(home, ended[-2]["metadata"]["name"] if runner.is_claude else ""))
+    print("\n" + next_steps(home, quickstart.session))
     return 0 if all(task["status"]["phase"] == "Succeeded" for task in ended) else 1
 
 
