@@ -18,25 +18,29 @@ SHORTEST = 8  #: characters of a value that is worth hiding; shorter ones would 
 SECRET_NAME = re.compile(
     r"(?i)(^|_)(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|AUTH|COOKIE|DSN)(_|$)|_PASS$|_PAT$"
 )
-_TOKENS = (
-    r"sk-ant-[A-Za-z0-9_-]{8,}",  # Anthropic
-    r"sk-[A-Za-z0-9_-]{20,}",
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",  # AWS
-    r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}",
-    r"\bglpat-[A-Za-z0-9_-]{16,}",
-    r"\bxox[abposr]-[A-Za-z0-9-]{10,}",  # Slack
-    r"\bAIza[A-Za-z0-9_-]{30,}|\bya29\.[A-Za-z0-9_-]{20,}",  # Google
-    r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",  # JSON Web Token
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+_TOKENS = (  # a text that a match holds, in lower case → the pattern, which is slow where nothing is to be found
+    ("sk-", r"sk-ant-[A-Za-z0-9_-]{8,}|sk-[A-Za-z0-9_-]{20,}"),  # Anthropic and others
+    ("akia", r"\bAKIA[A-Z0-9]{16}\b"),  # AWS
+    ("asia", r"\bASIA[A-Z0-9]{16}\b"),
+    ("gh", r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"),
+    ("glpat-", r"\bglpat-[A-Za-z0-9_-]{16,}"),
+    ("xox", r"\bxox[abposr]-[A-Za-z0-9-]{10,}"),  # Slack
+    ("aiza", r"\bAIza[A-Za-z0-9_-]{30,}"),  # Google
+    ("ya29.", r"\bya29\.[A-Za-z0-9_-]{20,}"),
+    ("eyj", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"),  # JSON Web Token
+    ("private key", r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"),
 )
+_ASSIGNED = r"""s?\\?["']?\s{0,9}[:=]\s{0,9}\\?["']?(?P<value>[^\s"'\\,;&<>{}()\[\]]{8,})"""
+_NAMES = ("password", "passwd", "secret", "token", "api_key", "api-key", "apikey", "access_key", "access-key",
+          "accesskey", "authorization", "credential")  # fmt: skip
 _ASSIGNMENTS = (
-    r"\b[Bb]earer\s+[A-Za-z0-9._~+/=-]{12,}",
-    r"(?i:password|passwd|secret|token|api[_-]?key|access[_-]?key|authorization|credential)s?"
-    r"\\?[\"']?\s*[:=]\s*\\?[\"']?(?P<value>[^\s\"'\\,;&<>{}()\[\]]{8,})",
-    r"://[^/\s:@]*:(?P<password>[^/\s@]{3,})@",  # in an address
+    ("bearer", r"\b[Bb]earer\s{1,9}(?P<value>[A-Za-z0-9._~+/=-]{12,})"),
+    *((name, f"(?i:{name}){_ASSIGNED}") for name in _NAMES),
+    ("://", r"://[^/\s:@]{0,100}:(?P<value>[^/\s@]{3,200})@"),  # in an address
 )
-TOKEN = re.compile("|".join(_TOKENS))
-ASSIGNMENT = re.compile("|".join(_ASSIGNMENTS))
+Patterns = tuple[tuple[str, re.Pattern[str]], ...]
+TOKENS: Patterns = tuple((needle, re.compile(pattern)) for needle, pattern in _TOKENS)
+ASSIGNMENTS: Patterns = tuple((needle, re.compile(pattern)) for needle, pattern in _ASSIGNMENTS)
 
 
 def find_secrets(environment: Mapping[str, str]) -> set[str]:
@@ -53,20 +57,27 @@ class Redactor:
 
     def hide_known(self, text: str) -> str:
         """Hide known values and well-known tokens, and leave all else as it is: for results."""
-        return TOKEN.sub(REDACTED, self._known.sub(REDACTED, text))
+        return _substitute(TOKENS, self._known.sub(REDACTED, text))
 
     def hide(self, text: str) -> str:
         """Hide what looks like a secret too: for transcripts and messages."""
-        return ASSIGNMENT.sub(_hide_value, self.hide_known(text))
+        return _substitute(ASSIGNMENTS, self.hide_known(text))
+
+
+def _substitute(patterns: Patterns, text: str) -> str:
+    lower = text.lower()
+    for needle, pattern in patterns:
+        if needle in lower:
+            text = pattern.sub(_hide_value, text)
+    return text
 
 
 def _hide_value(match: re.Match[str]) -> str:
     """Keep the name in front of a value, so that a reader sees what was hidden."""
-    for group in ("value", "password"):
-        if match[group] is not None:
-            start, end = (edge - match.start() for edge in match.span(group))
-            return match[0][:start] + REDACTED + match[0][end:]
-    return REDACTED
+    if "value" not in match.re.groupindex:
+        return REDACTED
+    start, end = (edge - match.start() for edge in match.span("value"))
+    return match[0][:start] + REDACTED + match[0][end:]
 
 
 def _find_forms(secret: str) -> set[str]:

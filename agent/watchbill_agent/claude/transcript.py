@@ -24,7 +24,7 @@ from watchbill_coordination.storage.layout import TRANSCRIPTS
 VERSION = 1
 MAX_BYTES = 16 * 2**20  #: of a file
 MAX_TEXT = 32 * 1024  #: characters of one text in it
-MAX_LOOKED_AT = 256 * 1024  #: characters of one text that are searched for secrets; what follows is dropped unseen
+MAX_LOOKED_AT = 64 * 1024  #: characters of one text that are searched for secrets; what follows is dropped unseen
 MAX_LINE = 256 * 1024  #: bytes of a line that is not the result
 MAX_ITEMS, MAX_DEPTH = 200, 8  #: of a tool's input
 RESERVE = 1024 * 1024  #: bytes kept free for the last lines
