@@ -32,7 +32,7 @@ from watchbill_coordination.storage.layout import Layout, ledger_file
 logger = logging.getLogger(__name__)
 
 LEDGER = "ledger"  #: below a workspace
-SIZE_LIMIT = 4096  #: bytes of one ledger
+SIZE_LIMIT = 64 * 1024  #: bytes of one ledger, as brokers bound it
 LISTING_LIMIT = 10_000  #: names looked at in one folder
 MAX_COUNT = 2**53  #: tokens, requests; every JSON reader agrees on integers below it
 MAX_COST_USD = 1e6  #: of one attempt
