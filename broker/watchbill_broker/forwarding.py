@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass
 
 import h11
@@ -130,10 +129,11 @@ class Forwarder:
 
     def _find_upstream(self) -> Upstream | None:
         """The connections to the endpoint, None where the provider needs a region and there is none."""
-        region = (
-            self._credentials.find_region() or os.environ.get("AWS_REGION") or os.environ.get("CLOUD_ML_REGION") or ""
-        )
-        endpoint = self._settings.upstream or find_own_endpoint(self._settings.provider, region)
+        settings = self._settings
+        endpoint = settings.upstream
+        if endpoint is None:
+            region = "" if settings.provider == "anthropic" else self._credentials.find_region() or settings.region
+            endpoint = find_own_endpoint(settings.provider, region)
         if endpoint is None:
             return None
         if endpoint not in self._upstreams:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+TEMPORARY = ".tmp-"
 MAX_LEDGER_BYTES = 64 * 1024
 MAX_UNKNOWN_MODELS = 16
 COUNTS = {
@@ -100,7 +101,7 @@ def load_sums(path: Path) -> Sums:
 def save_sums(path: Path, *, task: str, attempt: int, sums: Sums) -> None:
     """Replace the ledger of an attempt. Raises OSError."""
     content = json.dumps({"v": 1, "task": task, "attempt": attempt, **sums.to_json()}).encode()
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
@@ -113,6 +114,13 @@ def save_sums(path: Path, *, task: str, attempt: int, sums: Sums) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what a killed broker was writing."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _parse_sums(value: object) -> Sums:

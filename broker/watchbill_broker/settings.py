@@ -50,6 +50,7 @@ class Settings:
     credentials: Path
     provider: Provider = "anthropic"
     upstream: Endpoint | None = None  #: None: the provider's own
+    region: str = ""  #: of Bedrock or Vertex, where the Secret names none
     proxy: Endpoint | None = None  #: for https upstreams
     no_proxy: tuple[str, ...] = ()  #: hosts, and beginnings of domains, that are reached without it
     secret: str = "watchbill-credentials"  #: name of the Secret, for error texts  # noqa: S105
@@ -73,6 +74,7 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
         credentials=_parse_folder(environment, "WATCHBILL_CREDENTIALS"),
         provider=provider,
         upstream=parse_endpoint(upstream, "WATCHBILL_UPSTREAM") if upstream else None,
+        region=environment.get("AWS_REGION") or environment.get("CLOUD_ML_REGION") or "",
         proxy=parse_endpoint(proxy, "HTTPS_PROXY") if proxy else None,
         no_proxy=tuple(part.strip().lstrip(".").lower() for part in no_proxy.split(",") if part.strip()),
         secret=environment.get("WATCHBILL_SECRET_NAME") or "watchbill-credentials",

@@ -24,6 +24,7 @@ from watchbill_broker.attempt import Attempt
 from watchbill_broker.client import Client, ClientGone
 from watchbill_broker.forwarding import Forwarder
 from watchbill_broker.grants import Grant
+from watchbill_broker.ledger import sweep_temporaries
 
 MAX_CONNECTIONS = 32  #: of one attempt, at a time
 BACKLOG = 64
@@ -83,6 +84,9 @@ class AttemptSocket:
             client.abort()
         except ClientGone:
             client.abort()
+        except Exception as error:  # noqa: BLE001 - the outermost loop of a connection; others go on
+            logger.error("a connection of %s ended by %s", self.attempt.name, type(error).__name__)  # noqa: TRY400
+            client.abort()
         finally:
             self._connections.discard(task)
             await client.close()
@@ -109,6 +113,7 @@ class Sockets:
         for name in filter(OURS.fullmatch, os.listdir(".")):
             with contextlib.suppress(OSError):
                 os.unlink(name)
+        sweep_temporaries(ledger)
 
     async def apply(self, grants: Mapping[str, Grant]) -> None:
         """Make the sockets equal to the grants. What cannot be opened is logged and tried again at the next call."""
