@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.deciding import accept, declare, finish, register, remove, submit
+from support.deciding import accept, declare, finish, register, remove, report, submit
 from support.dying import Died, dying_at
 from support.volumes import NOW, open_coordinator
 from watchbill_coordination.coordinator.coordinator import Coordinator
@@ -37,7 +37,8 @@ def _invent(chance: random.Random) -> Command:
             submit(uid, dependsOn=[f"t-{chance.randrange(8)}"]),
             remove(uid),
             accept(uid, replica=replica, incarnation=incarnation, attempt=attempt),
-            finish(uid, chance.choice(["Succeeded", "Failed"]), replica=replica, attempt=attempt),
+            finish(uid, chance.choice(["Succeeded", "Failed", "GivenBack"]), replica=replica, attempt=attempt),
+            report(uid, replica=replica, attempt=attempt, cost_usd=chance.random()),
         ]
     )
 

@@ -26,6 +26,19 @@ def test_every_task_ends_when_the_trouble_is_over(seed: int) -> None:
     assert fleet.winners(), "this seed shows nothing"
 
 
+def test_the_fleet_meets_what_it_is_there_to_meet() -> None:
+    """A few seeds together see every kind of trouble with models; otherwise the others would prove nothing."""
+    awaited = {"AttemptGivenBack", "AgentParked", "AgentUnparked", "UsageReported", "PreferenceEnded"}
+    for seed in SEEDS:
+        fleet = Fleet(seed, trouble=0.1)
+        fleet.live_through(60)
+        awaited -= {type(record.event).__name__ for record in fleet.ledger.records}
+        if not awaited:
+            break
+
+    assert awaited == set()
+
+
 def test_a_quiet_fleet_loses_no_attempt() -> None:
     """Without mishaps and without changes nothing is ever lost or refused."""
     fleet = Fleet(1, trouble=0.0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from support.deciding import Ledger, accept, declare, finish, register, remove, submit
+from support.deciding import Ledger, accept, declare, finish, register, remove, report, submit
 from watchbill_coordination.core.assignments import pending_messages
 from watchbill_coordination.core.commands import Command, LoseReplica, ReleaseReplica
 from watchbill_coordination.core.events import TaskSucceeded
@@ -20,6 +20,7 @@ from watchbill_coordination.core.specs import AgentName, ReplicaName
 
 POOLS = ("blue", "green")
 TYPES = {"blue": "search", "green": "codegen"}
+POOL: dict[str, Any] = {"tasksPerReplica": 2, "drainSeconds": 10, "budget": {"perTaskUSD": 1.5}}
 TICK = 1.0  #: seconds
 
 
@@ -58,7 +59,7 @@ class Fleet:
         self.objects: dict[str, tuple[str, int, dict[str, Any]]] = {}  # name → uid, generation, spec
         self.finished_well: set[tuple[str, int]] = set()
         for pool in POOLS:
-            self.ledger.do(declare(pool, role=pool, replicas=2, tasksPerReplica=2, drainSeconds=10))
+            self.ledger.do(declare(pool, role=pool, replicas=2, **POOL))
 
     def tick(self) -> None:
         """One second of everybody's life."""
@@ -103,7 +104,11 @@ class Fleet:
             "dependsOn": others if self.random.random() < 0.4 else [],
             "locks": self.choose_locks(),
             "timeoutSeconds": 60,
-            "retryPolicy": {"maxRetries": 2, "initialDelaySeconds": 3},
+            "retryPolicy": {
+                "maxRetries": 2,
+                "initialDelaySeconds": 3,
+                "preferSameAgentSeconds": self.random.choice([0, 0, 20]),
+            },
         }
         self.apply(name, uid, 1, spec)
 
@@ -136,8 +141,7 @@ class Fleet:
         pool = self.random.choice(POOLS)
         self.wanted[pool] = self.random.choice([1, 2, 2, 3])
         generation = self.ledger.state.agents[AgentName(pool)].generation + 1
-        spec = {"role": pool, "replicas": self.wanted[pool], "tasksPerReplica": 2, "drainSeconds": 10}
-        self.ledger.do(declare(pool, generation=generation, **spec))
+        self.ledger.do(declare(pool, generation=generation, role=pool, replicas=self.wanted[pool], **POOL))
 
     # Agents.
 
@@ -192,14 +196,10 @@ class Fleet:
 
     def work(self, process: Process) -> None:
         """What is done is reported; some processes die, with or without a word."""
-        who = {"replica": process.replica, "incarnation": process.incarnation}
         for (task, attempt), end in list(process.running.items()):
             if end <= self.ledger.now:
                 del process.running[task, attempt]
-                outcome = self.random.choice(["Succeeded", "Succeeded", "Succeeded", "Failed"])
-                if outcome == "Succeeded":
-                    self.finished_well.add((task, attempt))
-                self.send(finish(task, outcome, attempt=attempt, **who), process.replica)
+                self.end(process, task, attempt)
         if process.draining and not process.running:
             self.send(
                 ReleaseReplica(agent=ReplicaName(process.replica), incarnation=process.incarnation), process.replica
@@ -207,6 +207,19 @@ class Fleet:
             del self.processes[process.replica]
         elif self.happens():
             self.die(process)
+
+    def end(self, process: Process, task: str, attempt: int) -> None:
+        """An attempt ends, and its ledger is read; sometimes the provider does not serve its credential."""
+        outcome = self.random.choice(["Succeeded", "Succeeded", "Succeeded", "Failed"])
+        if self.happens():
+            outcome = "GivenBack"
+        if outcome == "Succeeded":
+            self.finished_well.add((task, attempt))
+        cost = self.random.choice([0.0, 0.1, 0.7])
+        self.send(report(task, replica=process.replica, attempt=attempt, cost_usd=cost), process.replica)
+        after = self.random.uniform(0, 60)
+        said = {"incarnation": process.incarnation, "reason": "RateLimited", "retry_after_seconds": after}
+        self.send(finish(task, outcome, replica=process.replica, attempt=attempt, **said), process.replica)
 
     def die(self, process: Process) -> None:
         """The container restarts at once, or the pod is gone and the operator sees it later."""

@@ -184,6 +184,30 @@ def test_a_pool_that_grows_or_stays_is_still_preferred() -> None:
     assert ledger.task("t").preferred == "blue-0"
 
 
+def test_nobody_waits_for_a_replica_of_a_pool_that_is_gone_at_once() -> None:
+    """A pool without any live replica is forgotten with its removal."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t", **PREFERRING))
+    ledger.do(lose())
+    assert ledger.task("t").preferred == "blue-0"
+
+    ledger.do(RemoveAgent(agent=AgentName("blue"), uid="uid-of-blue"))
+
+    assert ledger.task("t").preferred is None
+    check_all(ledger)
+
+
+def test_each_attempt_begins_the_wait_anew() -> None:
+    """It is about the replica that had the last one, from its end."""
+    ledger = lose_and_fill()
+    ledger.wait(50)
+    ledger.do(register("blue-0", "another-pod/1"))
+
+    ledger.do(lose())
+
+    assert ledger.task("t").preferred_until == ledger.now + 60
+
+
 def test_the_last_replica_of_a_removed_pool_is_waited_for_by_nobody() -> None:
     """It is lost together with its pool."""
     ledger = start_pool("blue-0")
