@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from support.asking import answers, ask_lock, return_lock
-from support.deciding import Ledger, accept, declare, finish, names, register, remove, start_pool, submit
-from watchbill_coordination.core.commands import LoseReplica, Rejected
-from watchbill_coordination.core.requests import KEPT_ANSWERS, MAX_ASKED_LOCKS, MAX_REQUESTS
+from support.deciding import Ledger, accept, finish, names, register, remove, start_pool, submit
+from watchbill_coordination.core.commands import LoseReplica
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.core.state import Phase
-from watchbill_coordination.core.working_events import LockDenied, LockGranted
+from watchbill_coordination.core.working_events import LockGranted
 
 
 def work_on(*uids: str, **spec: object) -> Ledger:
@@ -209,126 +208,11 @@ def test_a_new_attempt_knows_no_answers_of_the_former_one() -> None:
     assert names(ledger.do(ask_lock("t", "y", attempt=2))) == ["LockGranted"]
 
 
-def test_an_attempt_that_is_being_stopped_gets_nothing() -> None:
-    """It is about to end."""
-    ledger = work_on("t")
-    ledger.do(submit("t", generation=2, cancel=True))
-
-    assert ledger.decide(ask_lock("t")) == Rejected("Stopping")
-
-
-def test_nobody_asks_for_another_attempt() -> None:
-    """Uid, attempt, replica and incarnation must all be current."""
-    ledger = work_on("t", "u")
-
-    for said in (
-        ask_lock("t", attempt=2),
-        ask_lock("t", incarnation="pod-of-blue-0/0"),
-        ask_lock("t", replica="blue-1"),
-        ask_lock("nobody"),
-        ask_lock("t", replica="blue-9"),
-    ):
-        assert ledger.decide(said) == Rejected("NotCurrent")
-
-
-def test_what_is_no_name_of_a_lock_is_told_so() -> None:
-    """In words that a log can hold."""
-    ledger = work_on("t")
-    for number, name in enumerate(["", "a\nb", "x" * 254, "\ud800", "\x00"], start=1):
-        (denied,) = ledger.do(ask_lock("t", name, request=number))
-
-        assert isinstance(denied, LockDenied)
-        assert len(denied.name) <= 253
-        assert denied.name.isprintable()
-        denied.name.encode()
-        assert "give 1 to 253 printable characters" in denied.message
-
-
 def test_a_lock_may_be_called_what_a_spec_may_call_it() -> None:
     """Blanks and other scripts included."""
     ledger = work_on("t")
 
     assert names(ledger.do(ask_lock("t", "  репо:  src/** "))) == ["LockGranted"]
-
-
-def test_an_attempt_holds_a_limited_number_of_locks() -> None:
-    """One that is given back makes room."""
-    ledger = work_on("t")
-    for number in range(1, MAX_ASKED_LOCKS + 1):
-        ledger.do(ask_lock("t", f"lock-{number}", request=number))
-
-    assert names(ledger.do(ask_lock("t", "one-more", request=100))) == ["LockDenied"]
-    ledger.do(return_lock("t", "lock-1", request=101))
-    assert names(ledger.do(ask_lock("t", "one-more", request=102))) == ["LockGranted"]
-
-
-def test_a_request_has_a_number_within_bounds() -> None:
-    """Its sender counts too."""
-    ledger = work_on("t")
-
-    for number in (0, MAX_REQUESTS + 1):
-        assert ledger.decide(ask_lock("t", request=number)) == Rejected("TooManyRequests")
-        assert ledger.decide(return_lock("t", request=number)) == Rejected("TooManyRequests")
-
-
-def test_old_answers_are_forgotten_and_not_given_anew() -> None:
-    """What an operator delivers again after a restart is bounded; a repetition of what is older leads to nothing."""
-    ledger = work_on("t")
-    for number in range(1, KEPT_ANSWERS + 3):
-        ledger.do(ask_lock("t", request=number))
-
-    assert list(answers(ledger)) == list(range(3, KEPT_ANSWERS + 3))
-    assert ledger.do(ask_lock("t", "another", request=2)) == []
-
-
-def test_a_queued_writer_is_not_kept_waiting_by_readers_that_come_and_go() -> None:
-    """What is shared is not shared with one more while a queued task waits to have it alone."""
-    ledger = work_on("t", "u", "v")
-    ledger.do(ask_lock("t", shared=True))
-    ledger.do(finish("v", replica="blue-2"))
-    ledger.do(submit("writer", locks=[{"name": "x"}]))
-
-    ledger.do(ask_lock("u", shared=True, replica="blue-1"))
-
-    told = answers(ledger, "blue-1")[1]
-    assert (told.granted, "the Task writer is next" in told.text) == (False, True)
-    assert "TaskDispatched" in names(ledger.do(return_lock("t")))
-
-
-def test_a_queued_writer_that_nobody_could_run_keeps_no_reader_out() -> None:
-    """It has no claim."""
-    ledger = work_on("t", "u")
-    ledger.do(ask_lock("t", shared=True))
-    ledger.do(submit("writer", type="nobody-does-this", locks=[{"name": "x"}]))
-
-    assert names(ledger.do(ask_lock("u", shared=True, replica="blue-1"))) == ["LockGranted"]
-
-
-def test_a_free_lock_goes_to_who_works_before_who_waits_for_a_slot() -> None:
-    """The one that has its slot will sooner be done."""
-    ledger = work_on("t")
-    ledger.do(submit("waiter", locks=[{"name": "x"}]))
-
-    assert names(ledger.do(ask_lock("t"))) == ["LockGranted"]
-
-    ledger.do(declare(replicas=2, generation=2))
-    ledger.do(register("blue-1"))
-    assert ledger.task("waiter").phase is Phase.QUEUED
-    ledger.do(finish("t"))
-    assert ledger.task("waiter").phase is Phase.RUNNING
-
-
-def test_a_ready_task_whose_lock_was_just_taken_does_not_stand_before_others() -> None:
-    """It is set aside, as one that came later would be."""
-    ledger = work_on("t")
-    ledger.do(submit("waiter", locks=[{"name": "x"}]))
-    ledger.do(submit("other"))
-    ledger.do(ask_lock("t"))
-
-    ledger.do(declare(replicas=2, generation=2))
-    ledger.do(register("blue-1"))
-
-    assert ledger.task("other").phase is Phase.RUNNING
 
 
 def test_a_grant_says_how_the_lock_is_held() -> None:
