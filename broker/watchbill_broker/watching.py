@@ -1,6 +1,6 @@
 """When to look at the grants again.
 
-Owns the wake-up: inotify where it works, polling where it does not. Invariant: a change is noticed within POLL_SECONDS
+Owns the wake-up: inotify where it works, polling where it does not. Invariant: a change is seen within SLOWEST_SECONDS
 without inotify and within SAFETY_SECONDS where a notification was lost; a folder that is not there yet is waited for.
 Never reads what is in the folder beyond the stat of one file.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from asyncinotify import Inotify, Mask
 
-POLL_SECONDS = 0.02
+FASTEST_SECONDS, SLOWEST_SECONDS = 0.02, 0.25  #: between two looks when polling: after a change, when all is quiet
 SAFETY_SECONDS = 1.0  #: between two looks where changes are notified; other hosts' writes come without
 EVENT_BYTES = 64 * 1024  #: notifications that are thrown away at once; only that there were any counts
 
@@ -35,6 +35,7 @@ class FolderWatch:
 
     async def wait(self) -> None:
         """Return when the file's identity, size or time differs from the last call, or has never been looked at."""
+        pause = FASTEST_SECONDS
         while True:
             self._arm()
             now = _identity(self._path)
@@ -42,8 +43,9 @@ class FolderWatch:
                 self._seen = now
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(SAFETY_SECONDS if self._inotify else POLL_SECONDS):
+                async with asyncio.timeout(SAFETY_SECONDS if self._inotify else pause):
                     await self._rung.wait()
+            pause = min(2 * pause, SLOWEST_SECONDS)
             self._rung.clear()
 
     def close(self) -> None:
