@@ -45,6 +45,9 @@ def _encode_agent(agent: AgentState, replicas: list[ReplicaState]) -> bytes:
             "removed": agent.removed,
             "level": str(agent.level),
             "level_message": agent.level_message,
+            "parked_until": format_time(agent.parked_until),
+            "parked_reason": agent.parked_reason,
+            "parked_message": agent.parked_message,
             "seq": agent.last_seq,
         }
     )

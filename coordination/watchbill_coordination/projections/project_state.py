@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from watchbill_coordination.codec.canonical import encode_canonical
-from watchbill_coordination.core.state import Phase, ReplicaPhase, State, TaskState
+from watchbill_coordination.core.state import AgentState, Phase, ReplicaPhase, State, TaskState
 from watchbill_coordination.projections.task_queue import list_in_order
 from watchbill_coordination.projections.watermark import VERSION, Watermark, format_time
 
@@ -97,6 +97,11 @@ def _list_agents(state: State) -> list[str]:
         busy = sum(bool(replica.attempts) for replica in members if replica.phase.is_live)
         lines.append(
             f"- `{agent.name}` ({agent.spec.role}): {ready} of {agent.spec.replicas} ready, {busy} busy, "
-            f"level {agent.level}"
+            f"level {agent.level}{_tell_parked(agent)}"
         )
     return lines if state.agents else [*lines, "- none"]
+
+
+def _tell_parked(agent: AgentState) -> str:
+    reason = agent.parked_reason if _REASON.fullmatch(agent.parked_reason) else "no reason"
+    return f", no tasks until {format_time(agent.parked_until)}: {reason}" if agent.is_parked else ""

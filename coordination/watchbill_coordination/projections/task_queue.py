@@ -11,6 +11,7 @@ from collections import Counter
 from watchbill_coordination.codec.canonical import encode_canonical
 from watchbill_coordination.core.scheduling import build_entry
 from watchbill_coordination.core.specs import TaskUid
+from watchbill_coordination.core.spending import task_usage
 from watchbill_coordination.core.state import Phase, State, TaskState
 from watchbill_coordination.projections.watermark import Watermark, build_file, format_time
 
@@ -76,6 +77,10 @@ def _build_members(task: TaskState) -> dict[str, object]:
         "attempt": task.attempt,
         "retries": task.retries or None,
         "losses": task.losses or None,
+        "give_backs": task.give_backs or None,
+        "preferred": task.preferred,
+        "cost_usd": task_usage(task).cost_usd or None,
+        "parent": task.parent,
         "locks": dict(task.locks) or None,
         "exit_code": task.exit_code,
         "submitted": format_time(task.submitted_at),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.asking import ask_lock
-from support.deciding import Ledger, accept, finish, start_pool, submit
+from support.deciding import Ledger, accept, finish, give_back, report, start_pool, submit
 from watchbill_coordination.core.state import Phase, State
 from watchbill_coordination.projections.agent_registry import build_agent_registry
 from watchbill_coordination.projections.locks import build_locks, name_lock_file
@@ -79,6 +79,34 @@ def test_the_registry_tells_who_runs_what() -> None:
     assert [(agent["name"], agent["ready"], agent["busy"]) for agent in registry["agents"]] == [("blue", 11, 1)]
     assert [replica["name"] for replica in registry["replicas"]] == [f"blue-{number}" for number in range(11)]
     assert [attempt["name"] for replica in registry["replicas"] for attempt in replica["running"]] == ["search"]
+
+
+def test_the_queue_tells_what_a_task_cost_and_whom_it_prefers() -> None:
+    """Of all of its attempts together; members that say nothing are left out."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t-1", retryPolicy={"preferSameAgentSeconds": 60}))
+    assert "cost_usd" not in _queue(ledger.state)["tasks"][0]
+    ledger.do(report("t-1", cost_usd=0.25))
+    ledger.do(give_back("t-1"))
+
+    (task,) = _queue(ledger.state)["tasks"]
+
+    assert (task["cost_usd"], task["give_backs"], task["preferred"]) == (0.25, 1, "blue-0")
+
+
+def test_a_parked_pool_says_until_when_and_why() -> None:
+    """In the registry with the agent's words, in the project's state without them."""
+    ledger = start_pool("blue-0")
+    ledger.do(submit("t-1"))
+    ledger.do(give_back("t-1", after=60, message="tell the others"))
+
+    (agent,) = json.loads(build_agent_registry(ledger.state, MARK))["agents"]
+    told = build_project_state(ledger.state, MARK).decode()
+
+    assert (agent["parked_until"], agent["parked_reason"]) == ("1970-01-12T13:47:40.000Z", "RateLimited")
+    assert agent["parked_message"] == "tell the others"
+    assert "level Normal, no tasks until 1970-01-12T13:47:40.000Z: RateLimited" in told
+    assert "tell the others" not in told
 
 
 def test_a_lock_tells_who_holds_it_and_who_waits() -> None:
