@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from support.local_system import LocalSystem
+from support.local_system import LocalSystem, task
 from support.model_scenarios import Body, Step
 from support.model_stub import ModelStub
 from support.waiting import wait_for
@@ -36,13 +36,14 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[LocalSystem]:
-    """A system that was not started yet."""
-    system = LocalSystem(tmp_path / "own home")
+def home(make_system: Callable[[Path], LocalSystem], tmp_path: Path) -> Iterator[LocalSystem]:
+    """A system that was not started yet, on the control plane of this run."""
+    system = make_system(tmp_path / "own home")
+    system.prepare()
     try:
         yield system
     finally:
-        system.watchbill("stop", "--drain", "0")
+        system.stop()
 
 
 def results(system: LocalSystem) -> dict[str, str]:
@@ -63,9 +64,7 @@ def play(_number: int, body: Body) -> Step:
 
 
 def test_the_quickstart_runs_with_the_scripted_model_and_goes_back_to_commands(home: LocalSystem, tree: Path) -> None:
-    """Without a key: real sessions with real tools on the folder given. One home runs commands before and after."""
-    assert home.watchbill("start").code == 0
-
+    """Without a key: real sessions with real tools on the folder given. Each choice takes the other's place."""
     done = home.watchbill("start", "--model", "scripted", "--quickstart", str(tree), timeout=200)
 
     assert done.code == 0, done.err + done.out
@@ -84,22 +83,23 @@ def test_the_quickstart_runs_with_the_scripted_model_and_goes_back_to_commands(h
     assert back.code == 0, back.err + back.out
     assert back.out.count("Succeeded") == 8
 
-    assert home.watchbill("stop").code == 0
     again = home.watchbill("start", "--model", "scripted", "--quickstart", str(tree), timeout=200)
     assert again.code == 0, again.err + again.out
     assert results(home)["tally"] == said["tally"], "the same input has its result in the log already"
 
 
-def test_the_key_of_the_environment_reaches_the_model_and_no_process(home: LocalSystem, tree: Path) -> None:
+def test_the_key_of_the_environment_reaches_the_model_and_no_process(home: LocalSystem) -> None:
     """It is in the Secret, and the broker sends it; no process that was started inherited it."""
     with ModelStub() as stub:
         keyed = replace(home, settings={"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": stub.play("real", play)})
         stub.accept_keys("real", KEY)
-        done = keyed.watchbill("start", "--runner", "claude", "--quickstart", str(tree), timeout=200)
+        done = keyed.watchbill("start", "--runner", "claude")
+        assert done.code == 0, done.err + done.out
+        home.apply(task("ask", prompt="Say something."))
+        status = home.wait_for_phase("ask", seconds=60)
         sent = stub.requests("real")
 
-    assert done.code == 0, done.err + done.out
-    assert done.out.count("Succeeded") == 5
+    assert status["phase"] == "Succeeded", status
     assert {request.headers["x-api-key"] for request in sent} == {KEY}
     assert secret(home, "watchbill-credentials") == {"ANTHROPIC_API_KEY": KEY}
     assert KEY not in home.kubectl("get", "secret", "watchbill-credentials", "-o", "jsonpath={.metadata}")
