@@ -33,6 +33,8 @@ class Arguments:
             raise ToolError(f"{name} is empty: give a text.")
         if len(value) > limit:
             raise ToolError(f"{name} has {len(value):,} characters: give at most {limit:,}.")
+        if not _is_unicode(value):
+            raise ToolError(f"{name} holds half of a surrogate pair: give Unicode text.")
         return value
 
     def whole(self, name: str, low: int, high: int) -> int | None:
@@ -63,8 +65,8 @@ class Arguments:
         if len(value) > count:
             raise ToolError(f"{name} has {len(value):,} members: give at most {count:,}.")
         for item in value:
-            if not 1 <= len(item) <= limit:
-                raise ToolError(f"{name} holds {_show(item)}: each has 1 to {limit} characters.")
+            if not 1 <= len(item) <= limit or not _is_unicode(item):
+                raise ToolError(f"{name} holds {_show(item)}: each has 1 to {limit} characters of Unicode.")
         return tuple(dict.fromkeys(value))
 
     def mapping(self, name: str) -> Mapping[str, Any]:
@@ -75,6 +77,15 @@ class Arguments:
         if not isinstance(value, dict):
             raise ToolError(f"{name} is {_show(value)}: give an object.")
         return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether no half of a surrogate pair stands in it; JSON can spell one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _show(value: object) -> str:

@@ -21,6 +21,7 @@ MAX_OFFSET = 2**40
 SHOWN_NAMES = 200  #: of a folder, at once
 ANSWERS = ("output.json", "answer.md", "stdout")  #: files of a result that are shown, not only named
 MAX_NAME = 253
+MAX_WISH = 40  #: characters that are left of the name under which a Task was submitted
 
 _MADE_NAME = re.compile(r"(?P<wish>.+)-[0-9a-f]{8}")
 
@@ -123,7 +124,7 @@ def find_name(said: str, names: tuple[str, ...]) -> str | None:
     """Return the name that is meant: also the wish by which a Task was submitted, if only one fits."""
     if said in names:
         return said
-    wish = re.sub(r"[^a-z0-9]+", "-", said.lower()).strip("-")
+    wish = re.sub(r"[^a-z0-9]+", "-", said.lower()).strip("-")[:MAX_WISH].strip("-") or "task"
     fitting = [name for name in names if (made := _MADE_NAME.fullmatch(name)) and made["wish"] == wish]
     return fitting[0] if len(fitting) == 1 else None
 

@@ -66,10 +66,9 @@ def are_errors(lab: ClaudeLab, finished: Finished) -> list[bool]:
     return [bool(block.get("is_error")) for block in blocks if block.get("type") == "tool_result"]
 
 
-@pytest.mark.parametrize("role", ["blue", "red"])
-def test_every_role_has_all_of_the_tools(make_lab: MakeLab, role: str) -> None:
+def test_a_role_that_may_write_nothing_has_all_of_the_tools(make_lab: MakeLab) -> None:
     """None of them writes a file, and what may be asked for is the operator's to decide."""
-    lab = make_lab(role=role)
+    lab = make_lab(role="red")
     finished = lab.run(scripted([tool("read_context")], END))
 
     assert set(OURS) == {name.rpartition("__")[2] for name in lab.requests(finished)[0].tools if "watchbill" in name}
@@ -152,6 +151,20 @@ def test_each_tool_says_why_it_refuses(green: ClaudeLab) -> None:
     for words, text in zip(expected, told(green, finished), strict=True):
         assert words in text
     assert all(are_errors(green, finished))
+
+
+def test_the_longest_answer_reaches_the_model_whole(green: ClaudeLab) -> None:
+    """Claude Code does not put it aside into a file that the model would have to read."""
+    line = "The quick brown fox jumps over the lazy dog, 1234567890 times; naïve façade.\n"
+    text = line * (200_000 // len(line))
+    (green.agent.layout.shared_context / "long.md").write_text(text)
+
+    (shown,) = told(green, green.run(scripted([tool("read_context", path="long.md", limit=40_000)], END)))
+
+    head, _, body = shown.partition("\n")
+    assert head.startswith("(long.md, bytes 0 to ")
+    assert text.startswith(body)
+    assert len(body.encode()) > 39_990
 
 
 def test_several_uses_in_one_turn_get_their_own_answers(green: ClaudeLab) -> None:

@@ -139,6 +139,8 @@ def test_a_task_can_depend_on_one_that_was_submitted_before(tmp_path: Path) -> N
         ({"prompt": "p", "outputSchema": {"enum": list(range(3000))}}, "Make outputSchema simpler"),
         ({"prompt": "p", "outputSchema": {"maximum": float("nan")}}, "outputSchema is not JSON"),
         ({"prompt": "p", "name": "x" * 101}, "name has 101 characters"),
+        ({"prompt": "half \ud83d"}, "prompt holds half of a surrogate pair"),
+        ({"prompt": "p", "context": ["half \ud83d"]}, "characters of Unicode"),
         ({"prompt": "p", "priority": 1001}, "priority is 1001: give a number from 0 to 1,000"),
         ({"prompt": "p", "priority": 1.5}, "priority is 1.5: give a whole number"),
         ({"prompt": "p", "timeoutSeconds": 0}, "timeoutSeconds is 0"),

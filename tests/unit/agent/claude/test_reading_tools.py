@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from support.conversation import Conversation
+from support.conversation import PARENT, Conversation
 from watchbill_agent.claude.reading_tools import find_name
+from watchbill_coordination.core.children import name_child
 
 
 @pytest.fixture
@@ -145,6 +148,14 @@ def test_a_result_that_was_removed_is_said_to_be_gone(context: Path) -> None:
     said = Conversation(context, dependencies={"old": "u-old"}).use_once("task_result", name="old")
 
     assert said.text == "The Task old Succeeded; its result is not kept any more."
+
+
+@given(st.text(min_size=1, max_size=100), st.integers(1, 1000))
+def test_a_task_is_found_by_the_name_that_was_wished_for_it(wish: str, request_number: int) -> None:
+    """Whatever the operator makes of that."""
+    made = name_child(PARENT, 1, request_number, wish)
+
+    assert find_name(wish, (made,)) == made
 
 
 def test_a_wished_name_that_fits_two_tasks_means_none() -> None:
