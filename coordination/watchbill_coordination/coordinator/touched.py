@@ -14,10 +14,13 @@ from watchbill_coordination.core.events import (
     DependencyBound,
     Event,
     LevelChanged,
+    TaskCancelled,
+    TaskDeleted,
     TaskDispatched,
     TaskFailed,
     TaskHeld,
     TaskQueued,
+    TaskSucceeded,
 )
 from watchbill_coordination.core.specs import AgentName, ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
@@ -25,6 +28,7 @@ from watchbill_coordination.core.working_events import AgentParked, AgentUnparke
 
 _ABOUT_POOLS = (AgentDeclared, AgentRemoved, LevelChanged, AgentParked, AgentUnparked)
 _FOLLOW_FROM_DEPENDENCIES = (TaskQueued, TaskFailed, TaskHeld)
+_ENDS = (TaskSucceeded, TaskFailed, TaskCancelled, TaskDeleted)
 
 
 @dataclass(slots=True)
@@ -46,8 +50,9 @@ class Touched:
             self.tasks.add(uid)
             task = state.tasks.get(uid)
             self._add_replica(None if task is None else task.agent, state)
-            parent = None if task is None or not task.parent else state.tasks.get(TaskUid(task.parent))
-            self._add_replica(None if parent is None else parent.agent, state)
+            if task is not None and task.parent and isinstance(event, _ENDS):
+                parent = state.tasks.get(TaskUid(task.parent))  # an attempt of it may wait to hear of this end
+                self._add_replica(None if parent is None else parent.agent, state)
 
     def _add_replica(self, name: ReplicaName | None, state: State) -> None:
         if name is None:

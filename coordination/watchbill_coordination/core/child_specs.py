@@ -21,6 +21,7 @@ MAX_TIMEOUT = 604_800  #: seconds
 MAX_ITEMS = 64  #: of `context` and of `dependsOn`
 MAX_SCHEMA = 65_536  #: characters of an `outputSchema` as JSON
 MAX_NESTING = 32  #: of an `outputSchema`
+MAX_INTEGER = 2**53  #: in an `outputSchema`
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 ROUTE_LIMITS: Mapping[str, int] = {"type": 63, "role": 63, "agentRef": 52}
@@ -123,17 +124,26 @@ def _list_check(member: str, pattern: re.Pattern[str], limit: int) -> Callable[[
 
 
 def _check_schema(value: object) -> dict[str, Any]:
-    """A JSON schema, as far as its size: what it means is for the model's API to say."""
-    encoded = None
+    """A JSON schema, as far as its size and what a log can hold: what it means is for the model's API to say."""
+    schema: dict[str, Any] | None = None
     if isinstance(value, Mapping) and _depth(value) <= MAX_NESTING:
         try:
-            encoded = json.dumps(value, allow_nan=False, default=dict)
+            encoded = json.dumps(value, allow_nan=False, ensure_ascii=False, default=dict)
+            encoded.encode()
+            schema = json.loads(encoded, parse_int=_parse_integer) if len(encoded) <= MAX_SCHEMA else None
         except (TypeError, ValueError):
-            encoded = None
-    if encoded is None or len(encoded) > MAX_SCHEMA:
+            schema = None
+    if schema is None:
         raise _RefusedError(f"outputSchema: give a JSON schema, an object of at most {MAX_SCHEMA:,} characters.")
-    schema: dict[str, Any] = json.loads(encoded)
     return schema
+
+
+def _parse_integer(digits: str) -> int:
+    """An integer that every reader of JSON can hold. ValueError for others."""
+    number = int(digits)
+    if abs(number) > MAX_INTEGER:
+        raise ValueError("an integer is too large")
+    return number
 
 
 def _depth(value: object) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from support.asking import ask_child
 from support.deciding import accept, declare, finish, register, submit
 from support.volumes import NOW, do, open_coordinator, write_story
 from watchbill_coordination.coordinator.verify import verify
@@ -51,6 +53,19 @@ def test_a_commit_tells_whom_it_concerns(tmp_path: Path) -> None:
     assert committed.tasks == {"t-1", "t-2"}
     assert committed.replicas == {"blue-0"}
     assert committed.agents == {"blue"}
+
+
+def test_the_end_of_a_submitted_task_concerns_the_replica_that_works_on_its_parent(tmp_path: Path) -> None:
+    """An attempt there is told."""
+    coordinator = open_coordinator(tmp_path)
+    do(coordinator, declare(replicas=2), register(), register("blue-1"), submit("t-1"), accept("t-1"))
+    do(coordinator, ask_child("t-1"))
+    (name,) = coordinator.state.children
+    do(coordinator, replace(submit("c", name=name), parent="t-1"), accept("c", replica="blue-1"))
+
+    coordinator.stage([finish("c", replica="blue-1")], NOW)
+
+    assert coordinator.commit().replicas == {"blue-0", "blue-1"}
 
 
 def test_a_refused_command_leaves_no_trace(tmp_path: Path) -> None:

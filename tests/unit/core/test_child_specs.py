@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from watchbill_coordination.codec.canonical import encode_canonical
 from watchbill_coordination.core.child_specs import MAX_ITEMS, MAX_PROMPT, Refusal, build_child_spec
 from watchbill_coordination.core.children import MAX_WISH, name_child
 from watchbill_coordination.core.requests import Child
@@ -16,9 +16,10 @@ from watchbill_coordination.core.specs import TaskUid, parse_task_spec
 from watchbill_coordination.core.state import Phase, TaskState
 
 MEMBERS = ("prompt", "type", "role", "agentRef", "priority", "timeoutSeconds", "context", "dependsOn", "outputSchema")
+TEXT = st.text(st.characters(), max_size=20) | st.text("a\ud800\x00", max_size=3)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
 
@@ -122,6 +123,9 @@ def test_a_member_that_does_not_exist_is_named() -> None:
         ({"prompt": "go", "dependsOn": ["Other!"]}, "dependsOn:"),
         ({"prompt": "go", "outputSchema": "text"}, "outputSchema:"),
         ({"prompt": "go", "outputSchema": {"x": "y" * 70_000}}, "outputSchema:"),
+        ({"prompt": "go", "outputSchema": {"x": 2**53 + 1}}, "outputSchema:"),
+        ({"prompt": "go", "outputSchema": {"x": "\ud800"}}, "outputSchema:"),
+        ({"prompt": "go", "outputSchema": {"x": float("nan")}}, "outputSchema:"),
     ],
 )
 def test_what_is_out_of_bounds_is_named(said: dict[str, Any], names: str) -> None:
@@ -158,7 +162,7 @@ def test_whatever_is_said_leads_to_a_spec_or_a_sentence(said: dict[str, Any]) ->
         return
     assert spec.keys() <= set(MEMBERS)
     assert 0 <= spec["priority"] <= 500
-    json.dumps(spec, allow_nan=False).encode()
+    encode_canonical(spec)
     parse_task_spec(spec)
 
 
