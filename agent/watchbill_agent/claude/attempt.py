@@ -77,14 +77,14 @@ class Attempt:
         path.write_text(build_system_prompt(self.settings.role, self.claude.system_prompt), encoding="utf-8")
         return path
 
-    async def wait_for_socket(self, stop: StopRequest) -> None:
-        """Wait until the broker listens, or the attempt is to end. Raises SocketMissing."""
+    async def wait_for_socket(self, stop: StopRequest, seconds: float) -> None:
+        """Wait until the broker listens, or the attempt is to end, or its time is up. Raises SocketMissing."""
         if self.sockets is None:
             return
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + SOCKET_SECONDS
-        while not self._can_be_reached() and not stop.reason:
-            if loop.time() > deadline:
+        began = loop.time()
+        while not self._can_be_reached() and not stop.reason and loop.time() - began < seconds:
+            if loop.time() - began > SOCKET_SECONDS:
                 raise SocketMissing
             await asyncio.sleep(LOOK_SECONDS)
 

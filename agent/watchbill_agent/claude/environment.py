@@ -47,6 +47,7 @@ DEFAULTS: Mapping[str, str] = {
     "ENABLE_TOOL_SEARCH": "false",  # else our own tools are not in the request
     "MCP_TOOL_TIMEOUT": "120000",
 }
+PROVIDER_PATH: Mapping[str, str] = {"vertex": "/v1"}  #: that its base URL ends with
 PROVIDER_SWITCH: Mapping[str, tuple[str, str, str]] = {  # switch, base URL, "the broker signs"
     "bedrock": ("CLAUDE_CODE_USE_BEDROCK", "ANTHROPIC_BEDROCK_BASE_URL", "CLAUDE_CODE_SKIP_BEDROCK_AUTH"),
     "vertex": ("CLAUDE_CODE_USE_VERTEX", "ANTHROPIC_VERTEX_BASE_URL", "CLAUDE_CODE_SKIP_VERTEX_AUTH"),
@@ -96,7 +97,7 @@ def _passes(name: str, settings: ClaudeSettings) -> bool:
 
 def _reach_model(settings: ClaudeSettings, socket: str) -> dict[str, str]:
     """Return the variables that say where the model's API is."""
-    address = BROKER_URL if settings.broker else settings.base_url
+    address = BROKER_URL + PROVIDER_PATH.get(settings.provider, "") if settings.broker else settings.base_url
     names = PROVIDER_SWITCH.get(settings.provider)
     reach = {} if names is None else {names[0]: "1"}
     if address:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from watchbill_agent.claude.attempt import Attempt, SocketMissing, prepare_attempt
 from watchbill_agent.claude.broker_report import BrokerReport, load_report
-from watchbill_agent.claude.classify import Ending, classify_ending
+from watchbill_agent.claude.classify import Ending, Expired, classify_ending
 from watchbill_agent.claude.result import write_result
 from watchbill_agent.claude.resume import RUNNING, STOPPED, Note, write_note
 from watchbill_agent.claude.settings import ClaudeSettings
@@ -103,8 +103,10 @@ class ClaudeRunner:
         """Run one session. Raises SocketMissing or OSError."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + attempt.order.timeout_seconds
-        await asyncio.to_thread(load_sdk)
-        await attempt.wait_for_socket(stop)
+        await _load(stop, attempt.order.timeout_seconds)
+        await attempt.wait_for_socket(stop, deadline - loop.time())
+        if stop.reason or loop.time() >= deadline:
+            return Ending(stop_reason=stop.reason, expired=Expired.DEADLINE)
         from watchbill_agent.claude.options import SetupError
 
         session = self._build_session(attempt)
@@ -166,6 +168,16 @@ class ClaudeRunner:
                 outcome = replace(outcome, outcome=FAILED, reason="ResultNotWritten", message=text)
         _note(attempt, STOPPED if outcome.outcome == CANCELLED else outcome.reason)
         return outcome
+
+
+async def _load(stop: StopRequest, seconds: float) -> None:
+    """Load the SDK, or return without it when the attempt is to end or its time is up."""
+    loop = asyncio.get_running_loop()
+    loading, asked = loop.create_task(asyncio.to_thread(load_sdk)), loop.create_task(stop.wait())
+    await asyncio.wait({loading, asked}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if loading.done():
+        loading.result()
 
 
 def load_sdk() -> None:

@@ -62,6 +62,21 @@ def test_what_mends_itself_is_a_success(make_lab: Callable[..., ClaudeLab], scen
     assert (finished.outcome, finished.reason) == ("Succeeded", ""), finished
 
 
+def test_a_stream_that_stalls_is_asked_for_again(green: ClaudeLab) -> None:
+    """After ten seconds without a byte, the shortest that Claude Code takes."""
+    finished = green.run("stall,4,1")
+    assert finished.outcome == "Succeeded", finished
+
+
+def test_an_overloaded_model_is_replaced_by_its_fallback(make_lab: Callable[..., ClaudeLab]) -> None:
+    """The transcript says so."""
+    settings = {"model": "claude-opus-5-5", "fallbackModel": "claude-sonnet-5-5"}
+    lab = make_lab(claude=settings, environment={"CLAUDE_CODE_MAX_RETRIES": "2"})
+    finished = lab.run("529model,opus")
+    assert (finished.outcome, finished.result) == ("Succeeded", "ok from claude-sonnet-5-5")
+    assert any(line.get("text") == "model_fallback" for line in lab.transcript(finished.task))
+
+
 def test_the_final_message_is_the_result(green: ClaudeLab) -> None:
     """It is in the report and in result/answer.md."""
     finished = green.run("text")

@@ -130,3 +130,27 @@ def test_a_broker_that_is_killed_in_a_command_costs_nothing_once_it_is_back(make
     finished = pair.lab.end(task)
     assert finished.outcome == "Succeeded", finished
     assert not is_alive(pid)
+
+
+def test_a_key_that_is_replaced_in_a_session_is_used_at_once(make_pair: MakePair, stub: ModelStub) -> None:
+    """Nothing is restarted."""
+    command = "echo $$ > pid; timeout 20 sh -c 'until [ -e go ]; do :; done'"
+    pair = make_pair("bash," + command.encode().hex())
+    stub.accept_keys(pair.run_name, KEY)
+    task = pair.begin()
+    read_pid(pair.lab.folder(task) / "pid")
+    stub.accept_keys(pair.run_name, "another-key-0123456789")
+    pair.broker.set_credential("another-key-0123456789")
+    (pair.lab.folder(task) / "go").touch()
+    assert pair.lab.end(task).outcome == "Succeeded"
+
+
+def test_a_key_that_is_refused_in_the_middle_costs_the_session_nothing(make_pair: MakePair) -> None:
+    """It is given back, and goes on later where it was."""
+    pair = make_pair("401,1", retries=2)
+    first = pair.run()
+    assert (first.outcome, first.reason) == ("GivenBack", "AuthenticationFailed"), first
+    pair.broker.grant(task=first.task, attempt=2)
+    pair.lab.agent.assign(first.task, attempt=2, prompt="Do it.")
+    pair.lab.end(first.task, 2)
+    assert pair.lab.transcript(first.task, 2)[0]["continued"] is True

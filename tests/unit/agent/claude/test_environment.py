@@ -96,11 +96,11 @@ def test_without_a_broker_the_address_is_that_of_the_agent() -> None:
 
 @pytest.mark.parametrize(("provider", "word"), [("bedrock", "BEDROCK"), ("vertex", "VERTEX")])
 def test_another_provider_is_switched_on_and_signed_for_by_the_broker(provider: str, word: str) -> None:
-    """Its regions pass."""
+    """Its region passes; Vertex wants its version in the base URL."""
     settings = replace(WITH_BROKER, provider=provider)
     built = build_cli_environment({"AWS_REGION": "eu-west-1"}, settings, HOMES, socket="/s")
     assert built[f"CLAUDE_CODE_USE_{word}"] == built[f"CLAUDE_CODE_SKIP_{word}_AUTH"] == "1"
-    assert built[f"ANTHROPIC_{word}_BASE_URL"].startswith("http://broker.internal")
+    assert built[f"ANTHROPIC_{word}_BASE_URL"] == "http://broker.internal" + ("/v1" if provider == "vertex" else "")
     assert built["AWS_REGION"] == "eu-west-1"
 
 
