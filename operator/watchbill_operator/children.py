@@ -120,9 +120,9 @@ class ChildMaker:
     async def _sleep(self) -> None:
         """Wait for a wish or, in an outage with wishes waiting, for the time of the next try."""
         pause = max(0.0, self._outage.until - time.monotonic())
-        is_waiting = self._outage.lasts and not self._under_way and self._state.children
+        waiting = self._state.children.keys() - self._told - self._under_way.keys()
         try:
-            async with asyncio.timeout(pause if is_waiting else None):
+            async with asyncio.timeout(pause if waiting and self._outage.lasts and not self._under_way else None):
                 await self._wake.wait()
         except TimeoutError:
             return
