@@ -23,7 +23,7 @@ REPLAY_BYTES = 1024 * 1024  #: bodies up to here are held whole: they can be sen
 IDLE_SECONDS = 600.0  #: between two requests
 HEAD_SECONDS = 10.0  #: from a request's first byte to the end of its head
 BODY_IDLE_SECONDS = 60.0  #: between two pieces of a body
-WRITE_SECONDS = 600.0  #: a client that reads nothing for so long is dropped
+WRITE_SECONDS = 30.0  #: a client that reads nothing for so long is dropped: what waits for it is not counted yet
 
 
 class BodyTooLarge(Exception):

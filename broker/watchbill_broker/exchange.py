@@ -8,6 +8,7 @@ was cut, before it had told.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 
 import h11
@@ -41,7 +42,8 @@ class Exchange:
     is_whole: bool = False
     ticket: Ticket | None = None
     sent_bytes: int = 0
-    is_sent: bool = False  #: the API has the whole request
+    sent_at: float | None = None  #: by the monotonic clock: since then the API has the whole request
+    told_at: float | None = None  #: likewise, when it last said something
     status: int | None = None  #: of the API's answer
     api_failed: bool = False  #: there is no answer, and the client is not to blame
     meter: Meter | None = field(default=None, repr=False)
@@ -61,10 +63,11 @@ class Exchange:
         return charge
 
     def _find_charge(self) -> Charge | None:
-        if not self.is_sent or self.api_failed or (self.status is not None and self.status != 200):
+        if self.sent_at is None or self.api_failed or (self.status is not None and self.status != 200):
             return None
         told = self.meter.told if self.meter is not None else Told()
-        is_guessed = told.guess_missing(self.sent_bytes)
+        worked = (self.told_at or time.monotonic()) - self.sent_at
+        is_guessed = told.guess_missing(self.sent_bytes, worked)
         return self._price(told, is_guessed=is_guessed)
 
     def _price(self, told: Told, *, is_guessed: bool) -> Charge:
@@ -85,13 +88,22 @@ class Exchange:
         if not self.is_whole:
             return UNBOUNDED
         try:
-            asked = json.loads(self.body)
+            asked = json.loads(self.body.decode(), object_pairs_hook=_build_object)
         except (ValueError, RecursionError):
-            return 0.0  # the API will refuse it
-        if not isinstance(asked, dict) or not isinstance(asked.get("max_tokens"), int) or reaches_out(asked):
+            return UNBOUNDED  # the API may read what we do not
+        most = asked.get("max_tokens") if isinstance(asked, dict) else None
+        if not isinstance(most, int) or most < 0 or reaches_out(asked):
             return UNBOUNDED
         model = self.route.model or str(asked.get("model") or "")
-        return self.prices.bound(model=model, request_bytes=len(self.body), max_tokens=asked["max_tokens"])
+        return self.prices.bound(model=model, request_bytes=len(self.body), max_tokens=most)
+
+
+def _build_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose names are all different: of two that are equal, the API might take the other one."""
+    built = dict(pairs)
+    if len(built) != len(pairs):
+        raise ValueError("a name stands twice")
+    return built
 
 
 def choose_meter(fields: Fields) -> Meter:

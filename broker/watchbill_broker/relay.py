@@ -8,6 +8,7 @@ answer no more than one piece is held. Never decides whether a request may go.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 import h11
@@ -75,14 +76,14 @@ class Relay:
         exchange.sent_bytes = len(exchange.body)
         if exchange.is_whole:
             parts.append(h11.EndOfMessage())
-            exchange.is_sent = True  # from here on the API may have it, and charge for it
+            exchange.sent_at = time.monotonic()  # from here on the API may have it, and charge for it
         await line.send(*parts)
         if exchange.is_whole:
             return
         while piece := await exchange.client.next_piece():
             exchange.sent_bytes += len(piece)
             await line.send(h11.Data(data=piece))
-        exchange.is_sent = True
+        exchange.sent_at = time.monotonic()
         await line.send(h11.EndOfMessage())
 
     async def _read_early_answer(self, error: Unreachable) -> h11.Response:
@@ -124,6 +125,7 @@ class Relay:
         await exchange.client.begin(status, fields)
         while isinstance(event := await self.line.next_event(), h11.Data):
             piece = bytes(event.data)
+            exchange.told_at = time.monotonic()
             before, after = _feed(exchange, piece)
             if after == ENDED and before != ENDED:
                 exchange.note()  # first: whoever has the end of an answer may read the ledger

@@ -103,15 +103,23 @@ def test_an_answer_that_told_nothing_is_guessed_from_its_request() -> None:
     """Four bytes a token."""
     told = Told()
 
-    assert told.guess_missing(4000)
+    assert told.guess_missing(4000, 0.0)
     assert (told.input_tokens, told.output_tokens) == (1000, 0)
+
+
+def test_an_answer_that_was_cut_while_the_model_thought_is_guessed_from_its_time() -> None:
+    """Thoughts cost, and pass in no text."""
+    told = feed(EventMeter(), encode(begins(1000)), [])
+
+    assert told.guess_missing(4000, 20.0)
+    assert (told.input_tokens, told.output_tokens) == (1000, 2000)
 
 
 def test_an_answer_that_told_all_is_not_guessed() -> None:
     """Whatever the request's size was."""
     told = feed(EventMeter(), STREAM, [])
 
-    assert not told.guess_missing(10**9)
+    assert not told.guess_missing(10**9, 60.0)
     assert told.input_tokens == 1000
 
 
@@ -122,7 +130,7 @@ def test_a_line_without_end_is_not_kept() -> None:
         meter.feed(b"x" * (LONGEST_LINE // 10))
 
     assert meter.told.content_bytes > 9 * LONGEST_LINE
-    assert meter.told.guess_missing(0)
+    assert meter.told.guess_missing(0, 0.0)
 
 
 def test_events_after_a_line_that_was_too_long_are_read() -> None:
@@ -141,7 +149,7 @@ def test_a_document_that_is_too_long_is_guessed() -> None:
     meter = DocumentMeter()
     meter.feed(b"{" + b"x" * LONGEST_DOCUMENT)
 
-    assert meter.told.guess_missing(0)
+    assert meter.told.guess_missing(0, 0.0)
     assert meter.told.output_tokens == LONGEST_DOCUMENT // 4
 
 
