@@ -35,9 +35,10 @@ DEFAULT_CAPABILITIES = {
     "NET_BIND_SERVICE": 10, "SYS_CHROOT": 18, "AUDIT_WRITE": 29, "SETFCAP": 31,
 }  # fmt: skip
 DESCRIPTION = {
-    Level.NAMESPACES: "pods are apart: own mount and pid namespace, own user",
-    Level.USER_NAMESPACES: "pods are apart: own mount and pid namespace in a user namespace",
-    Level.PROCESSES: "pods are plain processes: they are not isolated from each other nor from this machine",
+    Level.NAMESPACES: "containers are apart: own mount and pid namespace, own user",
+    Level.USER_NAMESPACES: "containers are apart: own mount and pid namespace in a user namespace",
+    Level.PROCESSES: "containers are plain processes of one user: not isolated from each other, so that one can read "
+    "the Secrets of all, nor from this machine",
 }
 
 

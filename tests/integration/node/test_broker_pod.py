@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import signal
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -206,12 +207,52 @@ def test_the_key_is_nowhere_on_the_volume(crew: NodeLab, talking: tuple[str, lis
     assert [path for path, data in written.items() if KEY.encode() in data or b64encode(KEY.encode()) in data] == []
 
 
+def test_a_broker_that_is_killed_serves_again(crew: NodeLab, talking: tuple[str, list[str]]) -> None:
+    """The node starts it again, alone; the grants and the ledger go on."""
+    name, keys = talking
+    before = restarts_of(crew, name)
+
+    os.kill(find_broker(crew), signal.SIGKILL)
+
+    wait_for(lambda: restarts_of(crew, name)["broker"] > before["broker"], "the broker is started again", 20.0)
+    seen = len(keys)
+    wait_for(lambda: len(keys) > seen, "the model is asked again", 20.0)
+    assert restarts_of(crew, name) == {"agent": before["agent"], "broker": before["broker"] + 1}
+
+
+def restarts_of(lab: NodeLab, name: str) -> dict[str, int]:
+    """How often each container was started again."""
+    return {each["name"]: each["restartCount"] for each in lab.get(name)["status"]["containerStatuses"]}
+
+
+def find_broker(lab: NodeLab) -> int:
+    """The pid of the one broker that this node runs."""
+    assert lab.node
+    [pid] = [pid for pid in descendants(lab.node.pid) if b"watchbill_broker" in read_command(pid)]
+    return pid
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Every process below this one."""
+    with suppress(OSError):
+        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+            yield child
+            yield from descendants(child)
+
+
+def read_command(pid: int) -> bytes:
+    """A process's words; none where it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def test_a_key_that_is_replaced_is_used_without_a_restart(crew: NodeLab, talking: tuple[str, list[str]]) -> None:
     """`kubectl replace` of the Secret is enough."""
     name, keys = talking
+    before = restarts_of(crew, name)
 
     write_key(crew, NEW_KEY)
     wait_for(lambda: keys[-1] == NEW_KEY, "the broker uses the new key", 20.0)
 
-    restarts = {each["name"]: each["restartCount"] for each in crew.get(name)["status"]["containerStatuses"]}
-    assert restarts == {"agent": 0, "broker": 0}
+    assert restarts_of(crew, name) == before
