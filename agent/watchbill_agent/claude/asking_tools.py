@@ -115,7 +115,8 @@ class AskingTools:
     async def submit_task(self, arguments: Arguments) -> str:
         """Create a Task."""
         wish = arguments.text("name", MAX_WISH)
-        spec = await asyncio.to_thread(build_spec, arguments, self._order)
+        known = (*self._order.assign.dependencies, *self._order.exchange.children())
+        spec = await asyncio.to_thread(build_spec, arguments, self._order.context, known)
 
         def build(number: int) -> ChildSubmitted:
             return ChildSubmitted(**self._sender, request=number, name=wish, spec=spec)

@@ -9,12 +9,12 @@ that carries it is one that the operator reads, so that it is answered. What the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from watchbill_agent.claude.arguments import Arguments, ToolError
 from watchbill_agent.claude.reading_tools import MAX_NAME, find_name
 from watchbill_agent.claude.shared_reading import exists, parse_path
-from watchbill_agent.runners import Order
 from watchbill_coordination.codec.messages import MAX_OUTBOX_BYTES, Header, MalformedError, decode_file, encode_file
 from watchbill_coordination.core.messages import ChildSubmitted
 from watchbill_coordination.core.specs import TYPES_BY_ROLE, ReplicaName
@@ -67,28 +67,30 @@ TASK_PROPERTIES: Mapping[str, Any] = {
 }
 
 
-def build_spec(arguments: Arguments, order: Order) -> Mapping[str, Any]:
-    """Return the spec of the Task. Looks into shared-context. Raises ToolError."""
-    dependencies = (*order.assign.dependencies, *order.exchange.children())
+def build_spec(arguments: Arguments, context: Path, known: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the spec of the Task, which may depend on the Tasks in `known`.
+
+    Looks into shared-context, so it may take its time. Raises ToolError.
+    """
     spec: dict[str, Any] = {
         "prompt": arguments.text("prompt", MAX_PROMPT),
         "type": arguments.text("type", MAX_WORD, default=""),
         "role": arguments.text("role", MAX_WORD, default=""),
         "priority": arguments.whole("priority", 0, 1000),
         "timeoutSeconds": arguments.whole("timeoutSeconds", 1, MAX_TIMEOUT),
-        "context": find_context(arguments.texts("context", MAX_ITEMS, MAX_CONTEXT_PATH), order),
-        "dependsOn": find_dependencies(arguments.texts("dependsOn", MAX_ITEMS, MAX_NAME), dependencies),
+        "context": find_context(arguments.texts("context", MAX_ITEMS, MAX_CONTEXT_PATH), context),
+        "dependsOn": find_dependencies(arguments.texts("dependsOn", MAX_ITEMS, MAX_NAME), known),
         "outputSchema": arguments.mapping("outputSchema"),
     }
     return {name: value for name, value in spec.items() if value not in (None, "", [], {})}
 
 
-def find_context(paths: tuple[str, ...], order: Order) -> list[str]:
+def find_context(paths: tuple[str, ...], root: Path) -> list[str]:
     """Return the paths as steps below shared-context. Raises ToolError for one that is not there."""
     found = []
     for path in paths:
-        parts = parse_path(order.context, path)
-        if not parts or not exists(order.context, parts):
+        parts = parse_path(root, path)
+        if not parts or not exists(root, parts):
             raise ToolError(f"context names {path!r}, but there is none below shared-context: see read_context.")
         found.append("/".join(parts))
     return list(dict.fromkeys(found))
