@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 
 from watchbill_broker.forwarding import Forwarder
-from watchbill_broker.grants import GRANTS_FILE, GrantsUnreadable, load_grants
+from watchbill_broker.grants import GRANTS_FILE, Grant, GrantsUnreadable, load_grants
 from watchbill_broker.hardening import apply_hardening
 from watchbill_broker.prices import BadPrices, load_prices
 from watchbill_broker.settings import Settings, SettingsError, parse_settings
@@ -74,15 +74,19 @@ async def follow_grants(settings: Settings, sockets: Sockets) -> None:
     try:
         while True:
             await watch.wait()
-            try:
-                grants = load_grants(settings.grants)
-                told = ""
-            except GrantsUnreadable as error:
-                if told != str(error):
-                    logger.error("the grants cannot be read and stay as they were: %s", error)  # noqa: TRY400
-                told = str(error)
-                continue
+            grants, problem = _read_grants(settings)
+            if problem and problem != told:
+                logger.error("the grants cannot be read and stay as they were: %s", problem)
+            told = problem
             if grants is not None:
                 await sockets.apply(grants)
     finally:
         watch.close()
+
+
+def _read_grants(settings: Settings) -> tuple[dict[str, Grant] | None, str]:
+    """The grants, or why they cannot be read; neither where there are none yet."""
+    try:
+        return load_grants(settings.grants), ""
+    except GrantsUnreadable as error:
+        return None, str(error)

@@ -5,13 +5,25 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import h11
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from watchbill_broker import client as limits
+from watchbill_broker.answers import Answer
 from watchbill_broker.client import BodyTooLarge, Client, ClientGone
 
+PARTS = [
+    b"POST / HTTP/1.1\r\n",
+    b"Host: x\r\n",
+    b"Content-Length: 3\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"\r\n",
+    b"3\r\nabc\r\n0\r\n\r\n",
+]
 HEAD = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -90,6 +102,59 @@ def test_a_client_that_waits_for_leave_to_send_its_body_gets_it() -> None:
         await asyncio.get_running_loop().sock_sendall(agent, b"hi")
 
         assert await reading == b"hi"
+
+    converse(play)
+
+
+def test_a_client_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for it has not been counted yet, and costs."""
+    monkeypatch.setattr(limits, "WRITE_SECONDS", 0.05)
+
+    async def play(client: Client, agent: socket.socket) -> None:
+        agent.sendall(HEAD + b"Content-Length: 0\r\n\r\n")
+        await client.next_request()
+        await client.read_body()
+        await client.begin(200, [])
+        piece = b"x" * 2**20
+        with pytest.raises(ClientGone):
+            await client.send(piece)
+
+        assert client.is_gone
+
+    converse(play)
+
+
+def test_a_second_request_that_comes_early_waits_for_its_turn() -> None:
+    """Pipelining is HTTP too."""
+
+    async def play(client: Client, agent: socket.socket) -> None:
+        agent.sendall((HEAD + b"Content-Length: 2\r\n\r\nhi") * 2)
+        for _ in range(2):
+            assert await client.next_request() is not None
+            assert await client.read_body() == b"hi"
+            client.watch(lambda: pytest.fail("it has not gone"))
+            await client.answer(Answer(200, {}))
+            await client.unwatch()
+
+    converse(play)
+
+
+@settings(max_examples=50)
+@given(sent=st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(PARTS)), max_size=12))
+def test_no_bytes_do_more_than_end_their_connection(sent: list[bytes]) -> None:
+    """An agent may send anything."""
+
+    async def play(client: Client, agent: socket.socket) -> None:
+        agent.sendall(b"".join(sent))
+        agent.shutdown(socket.SHUT_WR)
+        answered = 0
+        with suppress(ClientGone, h11.RemoteProtocolError):
+            while await client.next_request() is not None:
+                await client.read_body()
+                await client.answer(Answer(200, {}))
+                answered += 1
+
+        assert answered <= b"".join(sent).count(b"HTTP/1.1")
 
     converse(play)
 
