@@ -17,7 +17,7 @@ REPLICAS = ("blue-0", "blue-1", "blue-2", "green-0")
 LOCKS = st.lists(
     st.builds(dict, name=st.sampled_from(["x", "y"]), mode=st.sampled_from(["Shared", "Exclusive"])), max_size=2
 )
-OUTCOMES = st.sampled_from(["Succeeded", "Succeeded", "Failed", "Cancelled"])
+OUTCOMES = st.sampled_from(["Succeeded", "Succeeded", "Failed", "Cancelled", "GivenBack"])
 
 
 class RequestMachine(AskingRules):
@@ -68,7 +68,7 @@ class RequestMachine(AskingRules):
             self.do(accept(slot[0], **slot[1]))
             self.do(finish(slot[0], outcome, **slot[1]))
 
-    @rule(data=st.data(), how=st.sampled_from(["cancel", "delete", "lose", "nothing", "nothing"]))
+    @rule(data=st.data(), how=st.sampled_from(["cancel", "delete", "lose", *["nothing"] * 7]))
     def disturb(self, data: st.DataObject, how: str) -> None:
         """A user stops a Task, or its agent dies."""
         slot = self.choose_slot(data)

@@ -22,7 +22,7 @@ from watchbill_coordination.core.scheduling import blocking_lock
 from watchbill_coordination.core.specs import TaskUid
 
 LOCK_NAMES = st.sampled_from(["x", "y", "z"])
-REQUESTS = st.integers(1, 8)
+REPEATED = st.sampled_from([0, 0, 0, 0, 1, 2])  #: which of its former requests is sent again, from the newest; 0: none
 CHILD_SPECS = st.sampled_from(
     [{}, {}, {"priority": 0}, {"role": "green"}, {"locks": [{"name": "x"}]}, {"dependsOn": ["nobody"]}]
 )
@@ -38,6 +38,12 @@ class AskingRules(RuleBasedStateMachine):
         """Do it, and see that doing it again changes nothing."""
         raise NotImplementedError
 
+    def number_request(self, slot: tuple[str, dict[str, Any]], repeated: int) -> int:
+        """The next number that the attempt uses, or one that it used before."""
+        requests = self.ledger.replica(slot[1]["replica"]).attempts[TaskUid(slot[0])].requests
+        newest = max([0, *requests.replies, *requests.waiting])
+        return max(1, newest + 1 - repeated)
+
     def choose_slot(self, data: st.DataObject) -> tuple[str, dict[str, Any]] | None:
         """An attempt that has a slot: its task's uid and how it names itself."""
         slots = [(one, uid) for one in self.ledger.state.replicas.values() for uid in one.attempts]
@@ -47,23 +53,24 @@ class AskingRules(RuleBasedStateMachine):
         number = replica.attempts[uid].attempt
         return uid, {"replica": replica.name, "incarnation": replica.incarnation, "attempt": number}
 
-    @rule(data=st.data(), name=LOCK_NAMES, shared=st.booleans(), request=REQUESTS)
-    def ask_for_lock(self, data: st.DataObject, name: str, shared: bool, request: int) -> None:
+    @rule(data=st.data(), name=LOCK_NAMES, shared=st.booleans(), repeated=REPEATED)
+    def ask_for_lock(self, data: st.DataObject, name: str, shared: bool, repeated: int) -> None:
         """An attempt wants a lock."""
         if slot := self.choose_slot(data):
+            request = self.number_request(slot, repeated)
             self.do(ask_lock(slot[0], name, shared=shared, request=request, **slot[1]))
 
-    @rule(data=st.data(), name=LOCK_NAMES, request=REQUESTS)
-    def give_lock_back(self, data: st.DataObject, name: str, request: int) -> None:
+    @rule(data=st.data(), name=LOCK_NAMES, repeated=REPEATED)
+    def give_lock_back(self, data: st.DataObject, name: str, repeated: int) -> None:
         """An attempt needs a lock no longer, or believes that it had it."""
         if slot := self.choose_slot(data):
-            self.do(return_lock(slot[0], name, request=request, **slot[1]))
+            self.do(return_lock(slot[0], name, request=self.number_request(slot, repeated), **slot[1]))
 
-    @rule(data=st.data(), spec=CHILD_SPECS, request=REQUESTS)
-    def submit_child(self, data: st.DataObject, spec: dict[str, Any], request: int) -> None:
+    @rule(data=st.data(), spec=CHILD_SPECS, repeated=REPEATED)
+    def submit_child(self, data: st.DataObject, spec: dict[str, Any], repeated: int) -> None:
         """An attempt submits a Task."""
         if slot := self.choose_slot(data):
-            self.do(ask_child(slot[0], request=request, **slot[1], **spec))
+            self.do(ask_child(slot[0], request=self.number_request(slot, repeated), **slot[1], **spec))
 
     @rule(data=st.data(), how=st.sampled_from(["created", "created", "seen", "refused"]))
     def settle_child(self, data: st.DataObject, how: str) -> None:
