@@ -22,7 +22,11 @@ pytest.importorskip("claude_agent_sdk")
 pytestmark = [pytest.mark.claude, pytest.mark.timeout(300)]
 
 KEY = "sk-ant-" + "marked-key-4711"
-FILES = {"README.md": "# A tree\n", "pkg/a.py": "def one() -> int:\n    return 1  # TODO two\n", "Makefile": "all:\n"}
+FILES = {
+    "README.md": "# A tree\n",
+    "pkg/a.py": "def one() -> int:\n    return 1\n",
+    "notes.txt": "TODO: two\n",
+}
 
 
 @pytest.fixture
