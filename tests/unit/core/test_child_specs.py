@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from watchbill_coordination.codec.canonical import encode_canonical
@@ -150,7 +150,6 @@ def test_a_dependency_is_one_of_the_parents_or_was_submitted_by_it() -> None:
     assert refuse({"prompt": "go", "dependsOn": ["theirs"]}, by).endswith("it may name: mine-1, ours.")
 
 
-@settings(deadline=None)  # the first example can be slow on a busy machine
 @given(said=st.dictionaries(st.sampled_from([*MEMBERS, "command", "x"]), JSON, max_size=9))
 def test_whatever_is_said_leads_to_a_spec_or_a_sentence(said: dict[str, Any]) -> None:
     """Nothing is raised, nothing but the known members comes through, and the log can hold it."""
@@ -166,7 +165,6 @@ def test_whatever_is_said_leads_to_a_spec_or_a_sentence(said: dict[str, Any]) ->
     parse_task_spec(spec)
 
 
-@settings(deadline=None)
 @given(wish=st.text(max_size=100), attempt=st.integers(1, 9), request=st.integers(1, 1000))
 def test_a_name_is_one_that_kubernetes_admits(wish: str, attempt: int, request: int) -> None:
     """Whatever the wish."""
