@@ -27,6 +27,8 @@ PARKED_FOR: Mapping[str, float] = {  #: seconds where the provider did not say h
     "BillingProblem": 300.0,
 }
 OTHERWISE = 30.0  #: seconds for any other reason
+GROWS_AFTER = 4  #: times that a task is given back before such a pause is doubled, again and again
+MAX_GROWN = 300.0  #: seconds up to which it is doubled
 MAX_PARKED_TEXT = 300  #: characters of why; it stands in the status of each task that waits
 
 
@@ -52,14 +54,22 @@ def plan_parking(command: FinishAttempt, state: State, now: float) -> list[Event
     if pool is None or pool.removed:
         return []
     reason = clean_reason(command.reason, "GivenBack")
-    until = now + bound_delay(reason, command.retry_after_seconds)
+    task = state.tasks.get(command.task)
+    until = now + build_pause(reason, command.retry_after_seconds, give_backs=task.give_backs if task else 0)
     if until <= pool.parked_until:
         return []
     message = clean_line(command.message, MAX_PARKED_TEXT)
     return [AgentParked(agent=pool.name, reason=reason, message=message, until=until)]
 
 
-def bound_delay(reason: str, said: float) -> float:
-    """Seconds to wait: what the provider said, else what the reason calls for, within bounds."""
-    wanted = said if said > 0 else PARKED_FOR.get(reason, OTHERWISE)
-    return min(max(wanted, MIN_PARKED), MAX_PARKED)
+def build_pause(reason: str, said: float, *, give_backs: int) -> float:
+    """Seconds to wait: what the provider said, else what the reason calls for, within bounds.
+
+    Where nothing was said, the pause doubles with every few times that the same task was given back before: a
+    credential that is missing for hours must not use up `MAX_GIVE_BACKS`, and one that is made within minutes is found
+    in seconds.
+    """
+    if said > 0:
+        return min(max(said, MIN_PARKED), MAX_PARKED)
+    first = PARKED_FOR.get(reason, OTHERWISE)
+    return min(first * 2.0 ** min(give_backs // GROWS_AFTER, 10), max(first, MAX_GROWN))

@@ -152,6 +152,21 @@ def test_a_pool_is_parked_for_as_long_as_it_is_told_within_bounds(reason: str, s
     assert parked(ledger.do(give_back("t", reason, after=said))) == [ledger.now + seconds]
 
 
+def test_a_pool_pauses_longer_when_it_is_in_vain_over_and_over() -> None:
+    """A Secret that is made within the hour is found soon; one that is made next morning fails no task."""
+    ledger = run_task()
+    pauses = []
+    for attempt in range(1, MAX_GIVE_BACKS):
+        (until,) = parked(ledger.do(give_back("t", "CredentialMissing", attempt=attempt)))
+        pauses.append(until - ledger.now)
+        ledger.now = until
+        ledger.settle()
+
+    assert [round(pauses[place]) for place in (0, 3, 4, 8, 12, 16, 20, 98)] == [15, 15, 30, 60, 120, 240, 300, 300]
+    assert sum(pauses) > 7 * 3600
+    assert ledger.task("t").phase is Phase.RUNNING
+
+
 def test_a_parked_pool_gets_no_tasks_until_its_time_is_over() -> None:
     """All of its replicas use one credential."""
     ledger = start_pool("blue-0", "blue-1")
