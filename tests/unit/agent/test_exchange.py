@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watchbill_agent import exchange as exchange_module
@@ -43,6 +43,7 @@ def tell(text: str) -> Progress:
     return Progress(**WHO, text=text)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(1, 7)))
 def test_an_answer_goes_to_the_request_of_its_number(order: list[int]) -> None:
     """In whatever order the answers come."""

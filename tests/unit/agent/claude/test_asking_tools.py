@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.conversation import PARENT, Conversation, deny, grant
@@ -252,6 +252,7 @@ def test_a_defect_of_a_tool_costs_one_answer(tmp_path: Path, monkeypatch: pytest
     assert "ZeroDivisionError" in said.text
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["acquire_lock", "release_lock", "submit_task", "report_progress", "read_context", "task_result"]),
     st.fixed_dictionaries({}, optional=dict.fromkeys(ARGUMENTS, ANYTHING)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.conversation import PARENT, Conversation
@@ -150,6 +150,7 @@ def test_a_result_that_was_removed_is_said_to_be_gone(context: Path) -> None:
     assert said.text == "The Task old Succeeded; its result is not kept any more."
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=100), st.integers(1, 1000))
 def test_a_task_is_found_by_the_name_that_was_wished_for_it(wish: str, request_number: int) -> None:
     """Whatever the operator makes of that."""

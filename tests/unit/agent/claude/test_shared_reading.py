@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.volume import TRAPS
@@ -27,6 +27,7 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(4, 50))
 def test_the_parts_of_a_text_make_up_the_whole(text: str, limit: int) -> None:
     """Each begins where the one before it ended, whatever the bytes of a character."""
@@ -44,6 +45,7 @@ def test_the_parts_of_a_text_make_up_the_whole(text: str, limit: int) -> None:
     assert "".join(parts) == text
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200).filter(lambda data: b"\0" not in data), st.integers(0, 200), st.integers(4, 50))
 def test_any_bytes_are_read_without_a_failure(data: bytes, offset: int, limit: int) -> None:
     """What is no UTF-8 is replaced; an offset behind the end is refused."""
