@@ -22,6 +22,7 @@ from watchbill_coordination.core.events import (
     AttemptAbandoned,
     ContextPublished,
     ContextWithdrawn,
+    Event,
     Recorded,
     ReplicaDraining,
     ReplicaLost,
@@ -63,6 +64,7 @@ ATTEMPTS = 2  #: tries of one Event
 REEXPLAINED = 50  #: tasks of one queue that are told at once that their pool was parked; full comparisons tell the rest
 PLANNED = (AgentDeclared, AgentRemoved, ReplicaRegistered, ReplicaDraining, ReplicaReleased, ReplicaLost)
 
+PARKING = (AgentParked, AgentUnparked)
 #: What a running attempt says and gets: people are told of it when there is nothing else to tell.
 CALM = (
     ProgressReported,
@@ -145,20 +147,20 @@ class CommitActions:
         self._mailroom.acknowledge(mail, ep=self._coordinator.epoch, seq=self._coordinator.committed_seq)
         if not committed.records:
             return
-        stirred = {getattr(entry.event, "task", "") for entry in committed.records if not isinstance(entry.event, CALM)}
+        kinds = {type(recorded.event) for recorded in committed.records}
+        stirred = committed.tasks if kinds.isdisjoint(CALM) else _find_stirred(committed.records)
         for uid in committed.tasks:
             if task := state.tasks.get(uid):
                 is_calm = uid not in stirred and task.phase is Phase.RUNNING
                 self._patcher.offer(task_target(task), Rank.PROGRESS if is_calm else rank_of(task))
-        for recorded in committed.records:
-            if isinstance(recorded.event, AgentParked | AgentUnparked):
-                self._offer_queued(recorded.event.agent)
+        for recorded in committed.records if not kinds.isdisjoint(PARKING) else ():
+            self._offer_queued(recorded.event)
         for name in committed.agents:
             if (agent := state.agents.get(name)) and not agent.removed:
                 self._patcher.offer(agent_target(agent), Rank.POOL)
         self.plan(self._agents_to_plan(committed))
         self._clean(committed.records)
-        if any(isinstance(recorded.event, ContextPublished | ContextWithdrawn) for recorded in committed.records):
+        if not kinds.isdisjoint((ContextPublished, ContextWithdrawn)):
             self.context_changed()
         if state.children:
             self.children_wanted()
@@ -177,14 +179,14 @@ class CommitActions:
             pending = () if replica is None else pending_messages(state, replica)
             self._mailroom.deliver(name, pending, ep=self._coordinator.epoch, seq=seq)
 
-    def _offer_queued(self, name: AgentName) -> None:
-        """Of the tasks that wait for this Agent, the first ones wait for something else now."""
+    def _offer_queued(self, event: Event) -> None:
+        """Of the tasks that wait for an Agent that is parked, or no longer, the first ones wait for something else."""
         state = self._coordinator.state
-        agent = state.agents.get(name)
+        agent = state.agents.get(event.agent) if isinstance(event, AgentParked | AgentUnparked) else None
         if agent is None or agent.removed:
             return
         lines = [item for queues in state.index.ready.values() for item in queues.items()]
-        queued = [queue.items[:REEXPLAINED] for line, queue in lines if agent.spec.takes(name, line.route)]
+        queued = [queue.items[:REEXPLAINED] for line, queue in lines if agent.spec.takes(agent.name, line.route)]
         for entry in chain.from_iterable(queued):
             if task := state.tasks.get(entry.uid):
                 self._patcher.offer(task_target(task), rank_of(task))
@@ -233,3 +235,8 @@ class CommitActions:
         times = committed.times
         self._metrics.append_seconds.observe(times.write_seconds + times.sync_seconds)
         self._metrics.fsync_seconds.observe(times.sync_seconds)
+
+
+def _find_stirred(records: Iterable[Recorded]) -> set[str]:
+    """The tasks of which something happened that people should learn soon."""
+    return {getattr(recorded.event, "task", "") for recorded in records if not isinstance(recorded.event, CALM)}

@@ -25,6 +25,7 @@ from watchbill_operator.api import (
     Api,
     ApiError,
     ConflictError,
+    GoneError,
     RefusedError,
     Request,
     UnavailableError,
@@ -170,10 +171,20 @@ class ChildMaker:
                 Request(method="POST", resource=TASKS, body=body), attempts=self._outage.attempts
             )
         except ConflictError:
-            found = await self._api.send(Request(method="GET", resource=TASKS, name=name))
+            found = await self._find(name)
         if not is_from(found, order):
-            raise RefusedError(409, f"a Task called {name} is there already, and no attempt of this one made it")
+            raise RefusedError(
+                409, f"the name {name} is taken by somebody else's Task; another request gets another name"
+            )
         return found
+
+    async def _find(self, name: str) -> dict[str, Any]:
+        """The Task of that name, listed: a right to read single ones is not needed otherwise. Raises ApiError."""
+        params = {"fieldSelector": f"metadata.name={name}"}
+        found = await self._api.send(Request(method="GET", resource=TASKS, params=params))
+        for item in found.get("items") or ():
+            return dict(item)
+        raise GoneError(404, f"the Task {name} is gone again")
 
     def _accept(self, name: str, body: Mapping[str, Any]) -> None:
         """Take the Task in as if the watch had brought it, which may be behind, and answer the wish.

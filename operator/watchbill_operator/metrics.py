@@ -27,7 +27,7 @@ from watchbill_coordination.core.events import (
 from watchbill_coordination.core.state import AgentState, Level, Phase, ReplicaPhase, State, TaskState
 from watchbill_coordination.core.working_events import AttemptGivenBack
 from watchbill_operator.api import Request
-from watchbill_operator.model_metrics import ModelMetrics, build_parking_gauge
+from watchbill_operator.model_metrics import COUNTED, ModelMetrics, build_parking_gauge
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # else each counter has a series for its birth
 
@@ -78,7 +78,8 @@ class Metrics:
         """What a commit brought."""
         for recorded in records:
             self.records.inc()
-            self.model.count(recorded.event)
+            if type(recorded.event) in COUNTED:
+                self.model.count(recorded.event)
             if outcome := OUTCOMES.get(type(recorded.event)):
                 self.attempts.labels(outcome).inc()
             if isinstance(recorded.event, TaskDispatched | TaskSucceeded):

@@ -34,6 +34,8 @@ OUTCOMES: dict[type[Event], tuple[str, str]] = {
     ChildCreated: ("children", "created"),
     ChildRefused: ("children", "refused"),
 }
+#: All that `ModelMetrics.count` looks at.
+COUNTED = frozenset({UsageReported, AttemptGivenBack, TaskDeleted, *OUTCOMES})
 
 
 @dataclass(slots=True)
@@ -100,8 +102,8 @@ class ModelMetrics:
             self.given_back.labels(_agent_of(event.agent), reason).inc()
         elif isinstance(event, TaskDeleted):
             self.ledger.reports.pop(event.task, None)
-        elif outcome := OUTCOMES.get(type(event)):
-            what, how = outcome
+        elif type(event) in OUTCOMES:
+            what, how = OUTCOMES[type(event)]
             self._by_outcome[what].labels(how).inc()
 
     def _count_usage(self, agent: str, gained: Usage) -> None:

@@ -21,6 +21,7 @@ from watchbill_operator.ledgers import Account, build_report, list_ledgers, plan
 
 LATER_SECONDS = 15.0  #: from an attempt's end to the last look at its ledger
 SLICE = 200  #: ledgers read before others get their turn
+ENDED = frozenset({TaskSucceeded, AttemptFailed, AttemptGivenBack, AttemptLost, TaskCancelled})
 
 Place = tuple[ReplicaName, TaskUid, int]  #: replica, task, attempt
 
@@ -40,7 +41,7 @@ class UsageKeeper:
     def note(self, records: Iterable[Recorded]) -> None:
         """Remember the attempts with a model that ended in a commit."""
         for recorded in records:
-            place = self._find_place(recorded.event)
+            place = self._find_place(recorded.event) if type(recorded.event) in ENDED else None
             if place is None or not runs_claude(self._state, place[0]):
                 continue
             self._later.pop(place, None)
