@@ -89,27 +89,27 @@ def play_tally(conversation: Conversation) -> Script:
         (use("Write", file_path=PROGRAM, content=SOURCE), use("Write", file_path=TEST, content=CHECK)),
     )
     (first,) = yield Turn("Now the test.", (_run(f"python3 -m unittest {TEST.removesuffix('.py')}"),))
-    if _is_green(first):
-        return "The test is green at once, which I did not expect: the program was there already."
-    yield from report(conversation, f"one test fails: {_why(first)}", 60)
-    yield Turn(
-        f"It fails: {_why(first)}. A name without a dot has no ending; I mend that.",
-        (use("Edit", file_path=PROGRAM, old_string=MISTAKE, new_string=MENDED),),
-    )
+    if not _is_green(first):
+        yield from report(conversation, f"one test fails: {_why(first)}", 60)
+        yield Turn(
+            f"It fails: {_why(first)}. A name without a dot has no ending; I mend that.",
+            (use("Edit", file_path=PROGRAM, old_string=MISTAKE, new_string=MENDED),),
+        )
     line = f"python3 -m unittest {TEST.removesuffix('.py')} 2>&1 && mkdir -p result && cp {PROGRAM} {TEST} result/"
     line += f" && python3 {PROGRAM} {shlex.quote(root or '.')} | tee result/tally.txt"
     (second,) = yield Turn("Again, and if it is green, the real folder.", (_run(line),))
     if not _is_green(second):
         return f"The test still fails: {_why(second)}. I could not finish."
     total = _TOTAL.search(second.text)
+    story = "is green" if _is_green(first) else "failed once, was right, and is green now"
     rows = [line for line in second.lines if re.match(r"^\S+ +\d+ files", line)]
     return "\n".join(
         [
-            f"{PROGRAM} counts {total[1] if total else 'no'} files; its test failed once, was right, and is green now.",
+            f"{PROGRAM} counts {total[1] if total else 'no'} files; its test {story}.",
             "",
             *(f"    {row}" for row in rows[:5]),
             "",
-            f"- The mistake: {_why(first)}",
+            *([] if _is_green(first) else [f"- The mistake: {_why(first)}"]),
             f"- {PROGRAM}, {TEST} and tally.txt are in the result.",
         ]
     )

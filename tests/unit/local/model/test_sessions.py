@@ -91,6 +91,13 @@ def test_the_builder_mends_what_its_test_found() -> None:
     assert "'/data/a b'" in bash.commands[1]
 
 
+def test_a_session_that_goes_on_after_its_program_was_mended_comes_to_its_end() -> None:
+    """A resumed one finds its test green at once; it has nothing to mend and counts."""
+    said = tally(Bash(GREEN, GREEN + "py      7 files   10 bytes\ntotal 7 files"))
+
+    assert said.startswith("tally.py counts 7 files; its test is green.")
+
+
 def test_the_builder_does_not_call_red_green() -> None:
     """Whatever the script would like to see."""
     said = tally(Bash(Failed("Exit code 1\nAssertionError: x"), Failed("Exit code 127\npython3: not found")))
