@@ -64,7 +64,7 @@ class AttemptExchange:
         self._requests = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._submissions: list[ChildSubmitted] = []  # that were asked in vain, or are waiting
-        self._late: dict[int, Answer] = {}  # answers to submissions that nobody waits for
+        self._unheard: dict[int, Answer] = {}  # answers to submissions whose senders have not taken them
         self._children: dict[str, ChildEnded | None] = dict.fromkeys(children)
         self._tells = 0
         self._untold: Progress | None = None
@@ -76,18 +76,18 @@ class AttemptExchange:
         if self._is_closed:
             raise AttemptStopped
         request, number = self._number(build)
-        if (known := self._late.pop(number, None)) is not None:
+        if (known := self._unheard.get(number)) is not None:
             self._forget(number)
             return known
         answered = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._post(request)
         try:
-            async with asyncio.timeout(self._answer_seconds):
-                answer: Answer = await answered
-        except TimeoutError:
-            raise NoAnswer(f"no answer within {self._answer_seconds:g} s") from None
+            await asyncio.wait({answered}, timeout=self._answer_seconds)
         finally:
             del self._waiting[number]
+        if not answered.done():
+            raise NoAnswer(f"no answer within {self._answer_seconds:g} s")
+        answer: Answer = answered.result()
         self._forget(number)
         return answer
 
@@ -109,13 +109,13 @@ class AttemptExchange:
             self._children[message.name] = self._children.get(message.name) or message
             return
         submitted = any(former.request == message.request for former in self._submissions)
+        if submitted:
+            self._unheard.setdefault(message.request, message)
         if submitted and message.granted:
             self._children.setdefault(message.name, None)
         answered = self._waiting.get(message.request)
         if answered is not None and not answered.done():
             answered.set_result(message)
-        elif submitted:
-            self._late[message.request] = message
 
     def close(self) -> None:
         """End the conversation: whoever waits gets AttemptStopped. To close again changes nothing."""
@@ -123,6 +123,7 @@ class AttemptExchange:
         for answered in self._waiting.values():
             if not answered.done():
                 answered.set_exception(AttemptStopped())
+                answered.exception()  # whoever waits may be cancelled as well: then nobody else looks at it
         if self._pause is not None:
             self._pause.cancel()
 
@@ -142,6 +143,7 @@ class AttemptExchange:
     def _forget(self, number: int) -> None:
         """A request was answered: whoever submits the same again wants another Task."""
         self._submissions = [former for former in self._submissions if former.request != number]
+        self._unheard.pop(number, None)
 
     def _tell_newest(self) -> None:
         """Send what was said last, if anything was, and begin the pause after it."""
