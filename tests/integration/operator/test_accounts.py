@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.deciding import Ledger, finish, register, remove, start_pool, submit
+from support.deciding import Ledger, declare, finish, register, remove, start_pool, submit
 from support.volume import TRAPS
+from support.volumes import do, open_coordinator
+from watchbill_coordination.core.assignments import Outgoing
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.usage import Usage
 from watchbill_coordination.storage.layout import Layout, ledger_file, transcript_file
+from watchbill_operator.actions import CommitActions
 from watchbill_operator.grants import GrantsWriter
 from watchbill_operator.ledgers import list_ledgers, read_ledger, remove_ledgers
+from watchbill_operator.mailroom import Mailroom
 from watchbill_operator.transcripts import (
     SIZE_LIMIT,
     forget_transcripts,
@@ -73,6 +78,32 @@ def test_grants_are_written_for_the_broker_alone(layout: Layout) -> None:
 
     assert json.loads(grants(layout).read_text())["attempts"] == [{"task": "t1", "attempt": 1, "budgetUSD": None}]
     assert grants(layout).stat().st_mode & 0o777 == 0o644
+
+
+class LookingMailroom(Mailroom):
+    """Notes what lies in grants/ whenever it delivers."""
+
+    found: str = ""
+
+    def deliver(self, replica: ReplicaName, pending: Iterable[Outgoing], *, ep: int, seq: int) -> None:
+        """Look instead of writing."""
+        self.found = (self._layout.workspace(replica) / "grants" / "grants.json").read_text()
+
+
+def test_grants_are_written_before_mail_is(tmp_path: Path) -> None:
+    """An agent that has its order finds the model open."""
+    coordinator = open_coordinator(tmp_path)
+    make_workspace(coordinator.layout, BLUE)
+    do(coordinator, declare(runner={"claude": {}}), register(), submit("t1"))
+    mailroom = LookingMailroom(
+        coordinator.layout, coordinator.state, lambda mail: None, is_deposed=lambda: False, local=False
+    )
+    nobody: Any = None  # neither pods nor patches nor figures are reached
+    CommitActions(coordinator, mailroom, nobody, nobody, tell=(nobody, nobody)).deliver([BLUE])
+    mailroom.shut()
+    coordinator.close()
+
+    assert '"task":"t1"' in mailroom.found
 
 
 def test_a_replica_without_a_model_gets_no_file(layout: Layout) -> None:

@@ -20,7 +20,7 @@ from support.played_agent import PlayedAgent, play
 from support.waiting import wait_for
 from watchbill_coordination.core.children import name_child
 from watchbill_coordination.core.evolve import fold
-from watchbill_coordination.core.messages import Answer, Assign, ChildEnded, ChildSubmitted
+from watchbill_coordination.core.messages import Answer, Assign, ChildEnded, ChildSubmitted, Progress
 from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
@@ -164,6 +164,20 @@ def test_other_tasks_learn_at_once_that_their_agent_is_parked(server: ApiServer,
     agent.end(first, "GivenBack", reason="RateLimited", message="429", retry_after_seconds=600)
 
     assert wait_for(lambda: status(server, "b")["reason"] == "CredentialParked", "it waits for the credential")
+
+
+def test_how_far_an_attempt_is_stands_in_the_status(server: ApiServer, operator: Start) -> None:
+    """In its own words, and without a patch for each of them."""
+    one = operator().lead()
+    agent = play(server, one.root)
+    server.create(TASKS, job())
+    assign = agent.take()
+    wait_for(lambda: status(server).get("reason") == "Running", "it runs")
+    about: dict[str, Any] = {"incarnation": agent.incarnation, "task": assign.task, "attempt": assign.attempt}
+    agent.say(Progress(**about, text="reads the tests", percent=40))
+    told = wait_for(lambda: "reads" in status(server)["message"] and status(server)["message"], "it says how far it is")
+
+    assert told == "Attempt 1 is with blue-0: 40 %: reads the tests."
 
 
 def test_a_task_that_an_attempt_asks_for_is_made(server: ApiServer, operator: Start) -> None:
