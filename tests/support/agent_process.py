@@ -47,6 +47,7 @@ class AgentProcess:
         self._seq = 1
         self.process: subprocess.Popen[bytes] | None = None
         self.log: IO[bytes] | None = None  # where its stderr goes; None: to that of the test
+        self.patience_seconds = 30.0  # with which `expect` waits
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the agent."""
@@ -129,7 +130,8 @@ class AgentProcess:
             self.read(acknowledge=acknowledge)
             return next((m for m in self.messages if isinstance(m, kind) and accept(m)), None)
 
-        found = wait_for(find, f"{kind.__name__} from the agent", every=LOOK_EVERY_SECONDS)
+        what = f"{kind.__name__} from the agent"
+        found = wait_for(find, what, self.patience_seconds, every=LOOK_EVERY_SECONDS)
         assert found is not None
         return found
 
@@ -160,7 +162,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def read_pid(path: Path) -> int:
+def read_pid(path: Path, seconds: float = 30.0) -> int:
     """Wait until a command has written its pid there and return it."""
 
     def read() -> int:
@@ -169,7 +171,7 @@ def read_pid(path: Path) -> int:
         except (FileNotFoundError, ValueError):
             return 0
 
-    return wait_for(read, f"a pid in {path.name}", every=LOOK_EVERY_SECONDS)
+    return wait_for(read, f"a pid in {path.name}", seconds, every=LOOK_EVERY_SECONDS)
 
 
 def kill_hard(pid: int) -> None:

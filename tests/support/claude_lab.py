@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.agent_process import AgentProcess, is_alive
+from support.agent_process import AgentProcess, is_alive, read_pid
 from support.model_stub import ModelStub, Received
 from support.waiting import wait_for
 from watchbill_agent import process_group
@@ -23,7 +23,8 @@ from watchbill_coordination.core.specs import TaskUid
 from watchbill_coordination.storage.layout import transcript_file
 
 MODEL = "claude-sonnet-5-5"
-SHORT = {"CLAUDE_CODE_MAX_RETRIES": "0", "API_TIMEOUT_MS": "3000", "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS": "10000"}
+SHORT = {"CLAUDE_CODE_MAX_RETRIES": "0", "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS": "10000"}
+PATIENCE_SECONDS = 90.0  #: for anything that a session does, on a machine that is busy with other tests
 
 
 class ClaudeLab:
@@ -49,6 +50,7 @@ class ClaudeLab:
             "WATCHBILL_SOCKETS": str(self.sockets),
         }
         self.agent = AgentProcess(root, SHORT | variables | (environment or {}))
+        self.agent.patience_seconds = PATIENCE_SECONDS
         self.work = self.agent.workspace / "work"
 
     def __enter__(self) -> ClaudeLab:
@@ -91,7 +93,11 @@ class ClaudeLab:
 
     def wait_for_request(self, task: str, count: int = 1, attempt: int = 1) -> list[Received]:
         """Wait until the model was asked so many times."""
-        return self.stub.wait_for_requests(f"{task}-{attempt}", count)
+        return self.stub.wait_for_requests(f"{task}-{attempt}", count, PATIENCE_SECONDS)
+
+    def read_pid(self, task: str) -> int:
+        """Wait until a command has written its pid into the file `pid` of the working folder."""
+        return read_pid(self.folder(task) / "pid", PATIENCE_SECONDS)
 
     def find_running(self) -> set[int]:
         """The processes below the agent that live."""
@@ -104,7 +110,7 @@ class ClaudeLab:
             children = process_group.list_children(self.agent.agent_pid)
             return next((pid for pid in children if _is_claude_code(pid)), 0)
 
-        return wait_for(find, "a process of Claude Code", every=0.01)
+        return wait_for(find, "a process of Claude Code", PATIENCE_SECONDS, every=0.01)
 
     def folder(self, task: str, attempt: int = 1) -> Path:
         """Working folder of an attempt."""

@@ -33,7 +33,6 @@ FAILURES = [
     ("503html", "Failed", "ServerError"),
     ("garbage", "Failed", "ServerError"),
     ("abort", "Failed", "NetworkError"),
-    ("hang", "Failed", "NetworkError"),
     ("empty", "Failed", "EmptyAnswer"),
     ("maxtok", "Failed", "TruncatedAnswer"),
     ("404", "Failed", "ModelNotFound"),
@@ -60,6 +59,12 @@ def test_what_mends_itself_is_a_success(make_lab: Callable[..., ClaudeLab], scen
     lab = make_lab(environment={"CLAUDE_CODE_MAX_RETRIES": "2"})
     finished = lab.run(scenario)
     assert (finished.outcome, finished.reason) == ("Succeeded", ""), finished
+
+
+def test_a_model_that_never_answers_is_a_failure_of_the_network(make_lab: Callable[..., ClaudeLab]) -> None:
+    """After Claude Code's own limit, which is a setting."""
+    finished = make_lab(environment={"API_TIMEOUT_MS": "1500"}).run("hang")
+    assert (finished.outcome, finished.reason, finished.retryable) == ("Failed", "NetworkError", True), finished
 
 
 def test_a_stream_that_stalls_is_asked_for_again(green: ClaudeLab) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from support.agent_process import kill_hard, read_pid
+from support.agent_process import kill_hard
 from support.claude_lab import ClaudeLab
 from support.model_scenarios import encode
 
@@ -35,7 +35,7 @@ def test_a_session_that_was_killed_goes_on(make_lab: MakeLab) -> None:
     """kill -9 of the whole agent in the middle of a command."""
     lab = make_lab()
     task = lab.begin("bash," + b"echo $$ > pid; exec sleep 600".hex())
-    read_pid(lab.folder(task) / "pid")
+    lab.read_pid(task)
     kill_hard(lab.agent.agent_pid)
     assert lab.agent.process is not None
     lab.agent.process.wait()

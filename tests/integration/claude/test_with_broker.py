@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.agent_process import is_alive, kill_hard, read_pid
+from support.agent_process import is_alive, kill_hard
 from support.broker_process import KEY, BrokerProcess
 from support.claude_lab import ClaudeLab
 from support.model_stub import ModelStub
@@ -120,7 +120,7 @@ def test_a_broker_that_is_killed_in_a_command_costs_nothing_once_it_is_back(make
     command = "echo $$ > pid; timeout 20 sh -c 'until [ -e go ]; do :; done'"
     pair = make_pair("bash," + command.encode().hex(), retries=2)
     task = pair.begin()
-    pid = read_pid(pair.lab.folder(task) / "pid")
+    pid = pair.lab.read_pid(task)
     assert pair.broker.process is not None
     kill_hard(pair.broker.process.pid)
     pair.broker.process.wait()
@@ -138,7 +138,7 @@ def test_a_key_that_is_replaced_in_a_session_is_used_at_once(make_pair: MakePair
     pair = make_pair("bash," + command.encode().hex())
     stub.accept_keys(pair.run_name, KEY)
     task = pair.begin()
-    read_pid(pair.lab.folder(task) / "pid")
+    pair.lab.read_pid(task)
     stub.accept_keys(pair.run_name, "another-key-0123456789")
     pair.broker.set_credential("another-key-0123456789")
     (pair.lab.folder(task) / "go").touch()
