@@ -59,13 +59,15 @@ class FolderWatch:
         """Begin to watch as soon as the folder is there."""
         if self._inotify is not None or not self._wants_notification or not self._path.parent.is_dir():
             return
-        watcher = Inotify()
+        watcher: Inotify | None = None
         try:
+            watcher = Inotify()  # a user has 128 of them, often
             watcher.add_watch(self._path.parent, Mask.MOVED_TO | Mask.CLOSE_WRITE | Mask.DELETE)
         except OSError as error:
             logger.warning("no inotify (%s): the grants are polled", error)
             self._wants_notification = False
-            watcher.close()
+            if watcher is not None:
+                watcher.close()
             return
         os.set_blocking(watcher.fd, False)
         asyncio.get_running_loop().add_reader(watcher.fd, self._notified)
