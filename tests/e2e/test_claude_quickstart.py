@@ -75,8 +75,8 @@ def test_the_quickstart_runs_with_the_scripted_model_and_goes_back_to_commands(h
     assert done.out.count("Succeeded") == 5
     said = results(home)
     assert said["overview"].startswith("3 files, 4 lines of text")
-    assert said["definitions"].startswith("1 functions and types in 1 files")
-    assert said["open-ends"].startswith("1 lines in 1 files are marked: 1 TODO")
+    assert said["definitions"].startswith("1 definition of functions and types in 1 file")
+    assert said["open-ends"].startswith("1 marked line in 1 file: 1 TODO")
     assert said["tally"].startswith("tally.py counts 3 files; its test failed once")
     assert json.loads(said["verdict"])["verdict"] == "approve"
     assert re.search(r"^tally-\w+ +Succeeded +green-\d +[\d.]+ +\$0\.\d*[1-9]", done.out, re.MULTILINE)

@@ -10,7 +10,7 @@ import shlex
 
 from watchbill_local.model.conversation import Conversation, Mention, Result
 from watchbill_local.model.script import Script, Turn, use
-from watchbill_local.model.searching import find_folder, report
+from watchbill_local.model.searching import find_folder, number, report
 
 PROGRAM, TEST = "tally.py", "test_tally.py"
 MISTAKE = 'path.rsplit(".", 1)[-1]'
@@ -105,7 +105,7 @@ def play_tally(conversation: Conversation) -> Script:
     rows = [line for line in second.lines if re.match(r"^\S+ +\d+ files", line)]
     return "\n".join(
         [
-            f"{PROGRAM} counts {total[1] if total else 'no'} files; its test {story}.",
+            f"{PROGRAM} counts {number(int(total[1]), 'file') if total else 'nothing'}; its test {story}.",
             "",
             *(f"    {row}" for row in rows[:5]),
             "",

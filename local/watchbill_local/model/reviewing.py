@@ -13,7 +13,7 @@ from watchbill_local.model.conversation import Conversation, Result
 from watchbill_local.model.script import Script, Turn, use
 from watchbill_local.model.searching import report
 
-_FILES = re.compile(r"^(?:counts )?(\d[\d,]*) files\b|counts (\d+) files")
+_FILES = re.compile(r"^(\d[\d,]*) files?\b|counts (\d+) files?\b")
 
 
 def play_review(conversation: Conversation) -> Script:

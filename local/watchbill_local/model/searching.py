@@ -34,9 +34,9 @@ def play_overview(conversation: Conversation) -> Script:
     if not files:
         return "0 files, 0 lines of text: the folder holds none."
     about = _find_about(files)
-    yield from report(conversation, f"{of} files counted, reading {_short(about, root)}", 50)
+    yield from report(conversation, f"{number(of, 'file')} counted, reading {_short(about, root)}", 50)
     (read,) = yield Turn(
-        f"{of} files with {lines:,} lines. {_short(about, root)} should say what this is.",
+        f"{number(of, 'file')} with {number(lines, 'line')}. {_short(about, root)} should say what this is.",
         (use("Read", file_path=about, limit=40),),
     )
     kinds = Counter(PurePosixPath(path).suffix or "(none)" for path in files)
@@ -44,7 +44,7 @@ def play_overview(conversation: Conversation) -> Script:
     largest = sorted(files, key=lambda path: -files[path])[:SHOWN]
     return "\n".join(
         [
-            f"{of} files, {lines:,} lines of text; mostly {often}.",
+            f"{number(of, 'file')}, {number(lines, 'line')} of text; mostly {often}.",
             "",
             f"- What it says of itself: {_heading(read)}",
             f"- Largest: {_listed(largest, files, root)}",
@@ -62,14 +62,14 @@ def play_definitions(conversation: Conversation) -> Script:
     if not files:
         return "0 definitions in 0 files: nothing there is in a language that I know."
     first, *others = sorted(files, key=lambda path: -files[path])[:SHOWN]
-    yield from report(conversation, f"{total} definitions in {of} files", 60)
+    yield from report(conversation, f"{number(total, 'definition')} in {number(of, 'file')}", 60)
     (read,) = yield Turn(
-        f"{total} definitions in {of} files; {_short(first, root)} has most of them. I look into it.",
+        f"{number(total, 'definition')} in {number(of, 'file')}, most of them in {_short(first, root)}. I look into it.",
         (use("Read", file_path=first, limit=60),),
     )
     return "\n".join(
         [
-            f"{total} functions and types in {of} files.",
+            f"{number(total, 'definition')} of functions and types in {number(of, 'file')}.",
             "",
             f"- Most: {_listed([first, *others], files, root)}",
             f"- {_short(first, root)} begins with: {_heading(read)}",
@@ -91,15 +91,16 @@ def play_markers(conversation: Conversation) -> Script:
         return f"0 lines are marked {', '.join(MARKERS[:-1])} or {MARKERS[-1]}."
     of, total = parse_total(counted)
     path, line = hits[0][1], int(hits[0][2])
-    yield from report(conversation, f"{total} marks in {of} files", 60)
+    yield from report(conversation, f"{number(total, 'mark')} in {number(of, 'file')}", 60)
     (read,) = yield Turn(
-        f"{total} lines in {of} files. I read the first one in its place.",
+        f"{number(total, 'line')} in {number(of, 'file')}. I read the first one in its place.",
         (use("Read", file_path=path, offset=max(1, line - 3), limit=8),),
     )
     words = Counter(word for hit in hits for word in re.findall(pattern, hit[3]))
+    often = ", ".join(f"{times} {word}" for word, times in words.most_common())
     return "\n".join(
         [
-            f"{total} lines in {of} files are marked: {', '.join(f'{n} {word}' for word, n in words.most_common())}.",
+            f"{number(total, 'marked line')} in {number(of, 'file')}: {often}.",
             "",
             f"- First: {_short(path, root)}:{line} `{hits[0][3].strip()[:100]}`",
             f"- Around it stand {len(read.lines)} lines, which I read.",
@@ -127,10 +128,15 @@ def count(pattern: str, root: str, says: str) -> Generator[Turn, tuple[Result, .
     of, total = parse_total(first)
     pages = range(LISTED, min(of, LISTED * PAGES), LISTED)
     if pages:
-        said = f"{of} files, more than one listing shows. I list the others too."
+        said = f"{number(of, 'file')}, more than one listing shows. I list the others too."
         for page in (yield Turn(said, tuple(_count(pattern, root, offset) for offset in pages))):
             files |= parse_counts(page)
     return files, of, total
+
+
+def number(count: int, noun: str) -> str:
+    """`1 file`, `1,200 files`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def parse_counts(result: Result) -> dict[str, int]:
