@@ -64,7 +64,7 @@ def play_definitions(conversation: Conversation) -> Script:
     first, *others = sorted(files, key=lambda path: -files[path])[:SHOWN]
     yield from report(conversation, f"{number(total, 'definition')} in {number(of, 'file')}", 60)
     (read,) = yield Turn(
-        f"{number(total, 'definition')} in {number(of, 'file')}, most of them in {_short(first, root)}. I look into it.",
+        f"{number(total, 'definition')} in {number(of, 'file')}, most in {_short(first, root)}. I look into it.",
         (use("Read", file_path=first, limit=60),),
     )
     return "\n".join(
