@@ -62,22 +62,30 @@ def search_environment() -> Iterator[str]:
 
 def search_processes() -> Iterator[str]:
     """Environment, command line, open files, root and memory of every process that it sees."""
-    libc = ctypes.CDLL(None, use_errno=True)
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        if int(pid) == os.getpid():
-            continue
-        for name in ("environ", "cmdline"):
-            if looks_like_the_key(f"/proc/{pid}/{name}"):
-                yield f"{name} of another process"
-        for folder in ("fd", "root/watchbill/credentials", "cwd"):
-            with suppress(OSError):
-                for name in os.listdir(f"/proc/{pid}/{folder}"):
-                    if looks_like_the_key(f"/proc/{pid}/{folder}/{name}"):
-                        yield f"{folder} of another process"
-        if searched_memory(pid):
-            yield "memory of another process"
-        if is_broker(pid) and libc.ptrace(PTRACE_ATTACH, int(pid), None, None) == 0:
-            yield "attached to the broker"
+        if int(pid) != os.getpid():
+            yield from search_process(pid)
+
+
+def search_process(pid: str) -> Iterator[str]:
+    """One of them; memory is the broker's alone worth the time."""
+    for name in ("environ", "cmdline"):
+        if looks_like_the_key(f"/proc/{pid}/{name}"):
+            yield f"{name} of another process"
+    for folder in ("fd", "root/watchbill/credentials", "cwd"):
+        if any(looks_like_the_key(path) for path in list_paths(f"/proc/{pid}/{folder}")):
+            yield f"{folder} of another process"
+    if is_broker(pid) and any(MARKED.search(piece) for piece in read_memory(pid)):
+        yield "memory of the broker"
+    if is_broker(pid) and ctypes.CDLL(None, use_errno=True).ptrace(PTRACE_ATTACH, int(pid), None, None) == 0:
+        yield "attached to the broker"
+
+
+def list_paths(folder: str) -> list[str]:
+    """What lies in a folder, as far as it can be read."""
+    with suppress(OSError):
+        return [f"{folder}/{name}" for name in os.listdir(folder)]
+    return []
 
 
 def is_broker(pid: str) -> bool:
@@ -87,19 +95,13 @@ def is_broker(pid: str) -> bool:
     return False
 
 
-def searched_memory(pid: str) -> bool:
-    """Whether the key is in memory that can be read; the broker's alone is worth the time."""
-    with suppress(OSError, ValueError):
-        if not is_broker(pid):
-            return False
-        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-            for line in maps:
-                start, _, end = line.split()[0].partition("-")
-                with suppress(OSError, OverflowError, ValueError):
-                    memory.seek(int(start, 16))
-                    if MARKED.search(memory.read(min(int(end, 16) - int(start, 16), TOO_LARGE))):
-                        return True
-    return False
+def read_memory(pid: str) -> Iterator[bytes]:
+    """Each of a process's mappings, as far as they can be read."""
+    with suppress(OSError), open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for start, end in (line.split()[0].split("-") for line in maps):
+            with suppress(OSError, OverflowError, ValueError):
+                memory.seek(int(start, 16))
+                yield memory.read(min(int(end, 16) - int(start, 16), TOO_LARGE))
 
 
 def search_folder(top: str) -> Iterator[str]:
@@ -121,7 +123,7 @@ def change_broker() -> list[str]:
     sockets = os.environ["WATCHBILL_SOCKETS"]
     tries = {
         "planted a socket": lambda: _bind(sockets),
-        "removed a socket": lambda: os.unlink(next(path for path in _paths(sockets) if path.endswith(".sock"))),
+        "removed a socket": lambda: os.unlink(next(path for path in list_paths(sockets) if path.endswith(".sock"))),
         "renamed the sockets": lambda: os.rename(sockets, f"{sockets}-old"),
         "wrote grants": lambda: _write(f"{os.path.dirname(sockets)}/grants/grants.json"),
         "wrote the ledger": lambda: _write(f"{os.path.dirname(sockets)}/ledger/planted"),
@@ -138,10 +140,6 @@ def change_broker() -> list[str]:
 
 def _fail() -> None:
     raise PermissionError("it is root already")
-
-
-def _paths(folder: str) -> list[str]:
-    return [f"{folder}/{name}" for name in os.listdir(folder)]
 
 
 def _bind(folder: str) -> None:

@@ -24,7 +24,7 @@ with socket.socket(socket.AF_UNIX) as server:
             client.sendall(b'from %d' % os.getuid())
 """
 ASK = """
-import os, socket, time
+import os, signal, socket, time
 os.chdir('/run/sockets')
 deadline = time.monotonic() + 20
 while time.monotonic() < deadline:
@@ -38,7 +38,7 @@ try:
 except OSError as error:
     print(error.strerror)
 print('asked')
-time.sleep(60)
+signal.pause()
 """
 
 
@@ -123,13 +123,13 @@ def test_a_container_sees_neither_processes_nor_mounts_of_the_other(each_level: 
     if not is_apart(each_level):
         pytest.skip("plain processes are not apart")
     look = """
-import os, time
+import os, signal
 pids = [pid for pid in os.listdir('/proc') if pid.isdigit()]
 print(any(b'MARKED' in open(f'/proc/{pid}/cmdline', 'rb').read() for pid in pids if pid != str(os.getpid())))
 print(os.path.exists('/run/hidden'), 'hidden' in open('/proc/self/mountinfo').read(), 'looked')
-time.sleep(60)
+signal.pause()
 """
-    hold = "# MARKED\nimport time; open('/run/hidden/here', 'w').close(); print('there'); time.sleep(60)"
+    hold = "# MARKED\nimport signal; open('/run/hidden/here', 'w').close(); print('there'); signal.pause()"
     name = run_pod(
         each_level,
         a_container("main", look, uid=10_001),
@@ -179,14 +179,14 @@ def test_a_secrets_files_cannot_be_changed_from_inside(each_level: NodeLab) -> N
         pytest.skip("plain processes have no mounts")
     write_secret(each_level, "fixed", key="k")
     script = """
-import os, time
+import os, signal
 for path, flags in (('/run/keys/key', os.O_WRONLY), ('/run/keys/new', os.O_CREAT | os.O_WRONLY)):
     try:
         os.open(path, flags)
     except OSError as error:
         print(error.strerror)
 print('tried')
-time.sleep(60)
+signal.pause()
 """
     name = run_pod(
         each_level,
