@@ -28,6 +28,22 @@ def green(stub: ModelStub, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield lab
 
 
+@pytest.fixture(scope="module")
+def blue(stub: ModelStub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClaudeLab]:
+    """A blue agent that several tests use."""
+    with ClaudeLab(tmp_path_factory.mktemp("blue lab"), stub, role="blue") as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def patient(stub: ModelStub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClaudeLab]:
+    """A green agent whose Claude Code tries again as it usually does; its model has a fallback."""
+    settings = {"model": "claude-opus-5-5", "fallbackModel": "claude-sonnet-5-5"}
+    environment = {"CLAUDE_CODE_MAX_RETRIES": "2"}
+    with ClaudeLab(tmp_path_factory.mktemp("lab"), stub, claude=settings, environment=environment) as lab:
+        yield lab
+
+
 @pytest.fixture
 def make_lab(stub: ModelStub, tmp_path: Path) -> Iterator[MakeLab]:
     """Agents of a test's own."""

@@ -64,15 +64,13 @@ def test_without_a_broker_the_key_of_the_environment_is_used(make_lab: MakeLab, 
     assert "cGxhaW4ta2V5" not in told
 
 
-@pytest.mark.parametrize("role", ["blue", "red"])
-def test_readers_have_no_tool_that_writes_or_runs(make_lab: MakeLab, role: str) -> None:
+def test_readers_have_no_tool_that_writes_or_runs(blue: ClaudeLab) -> None:
     """Such a tool does not exist for the model, and using it all the same does nothing."""
-    lab = make_lab(role=role)
-    finished = lab.run(use("Write", file_path="made.txt", content="x"))
-    tools = lab.requests(finished)[0].tools
+    finished = blue.run(use("Write", file_path="made.txt", content="x"))
+    tools = blue.requests(finished)[0].tools
     assert {"Read", "Glob", "Grep"} <= set(tools)
     assert not {"Write", "Edit", "Bash", "NotebookEdit"} & set(tools)
-    assert not (lab.folder(finished.task) / "made.txt").exists()
+    assert not (blue.folder(finished.task) / "made.txt").exists()
 
 
 @pytest.mark.parametrize("place", ["context", "elsewhere"])
@@ -85,24 +83,24 @@ def test_green_writes_in_its_own_folder_alone(green: ClaudeLab, tmp_path: Path, 
     assert green.transcript(finished.task)[-1]["denied"] == 1
 
 
-def test_files_outside_are_not_read(make_lab: MakeLab, tmp_path: Path) -> None:
-    """Also not through a link from inside the working folder's reach."""
-    secret = tmp_path / "secret.txt"
-    secret.write_text("marked words")
-    lab = make_lab(role="blue")
-    link = lab.agent.layout.shared_context / "link.txt"
-    link.symlink_to(secret)
-    for path in (secret, link):
-        finished = lab.run(use("Read", file_path=str(path)))
-        assert "marked words" not in json.dumps(lab.requests(finished)[-1].body), path
+@pytest.mark.parametrize("is_link", [False, True])
+def test_files_outside_are_not_read(blue: ClaudeLab, tmp_path: Path, is_link: bool) -> None:
+    """Also not through a link that lies where reading is allowed."""
+    path = tmp_path / "secret.txt"
+    path.write_text("marked words")
+    if is_link:
+        path = blue.agent.layout.shared_context / "link.txt"
+        path.symlink_to(tmp_path / "secret.txt")
+    finished = blue.run(use("Read", file_path=str(path)))
+    assert "marked words" not in json.dumps(blue.requests(finished)[-1].body)
 
 
-def test_shared_context_is_read(make_lab: MakeLab) -> None:
+def test_shared_context_is_read(blue: ClaudeLab) -> None:
     """Every role may."""
-    lab = make_lab(role="blue")
-    (lab.agent.layout.shared_context / "facts.txt").write_text("the answer is 42")
-    finished = lab.run(use("Read", file_path=str(lab.agent.layout.shared_context / "facts.txt")))
-    assert "the answer is 42" in lab.requests(finished)[-1].tool_results[-1]
+    facts = blue.agent.layout.shared_context / "facts.txt"
+    facts.write_text("the answer is 42")
+    finished = blue.run(use("Read", file_path=str(facts)))
+    assert "the answer is 42" in blue.requests(finished)[-1].tool_results[-1]
 
 
 def test_a_hostile_context_steers_nothing(green: ClaudeLab) -> None:
