@@ -66,11 +66,12 @@ class PriceTable:
 
     def find(self, model: str) -> tuple[Price, bool]:
         """The price of a model, and whether it is its own."""
-        name = model.lower()
-        name = name[name.find("claude-") :] if "claude-" in name else name
-        for prefix, price in self._models.items():
-            if name.startswith(prefix) and SUFFIX.fullmatch(name, len(prefix)):
-                return price, True
+        whole = model.lower()
+        names = [whole, whole[whole.find("claude-") :]] if "claude-" in whole else [whole]
+        for name in names:  # as it is, for rows that an operator wrote; then without region and provider
+            for prefix, price in self._models.items():
+                if name.startswith(prefix) and SUFFIX.fullmatch(name, len(prefix)):
+                    return price, True
         return self._dearest, False
 
     def price(self, told: Told, *, model: str) -> Cost:

@@ -101,6 +101,14 @@ def test_an_operators_row_replaces_the_tables() -> None:
     assert price.cache_read == pytest.approx(0.1)
 
 
+def test_a_row_may_name_a_model_as_its_gateway_does() -> None:
+    """The whole name comes first."""
+    table = load_prices({"Gateway/claude-opus-5-5": {"input": 1, "output": 2}})
+
+    assert table.find("gateway/claude-opus-5-5")[0].output == 2
+    assert table.find("claude-opus-5-5")[0].output == 20
+
+
 @pytest.mark.parametrize(
     "row", [7, {"input": 1}, {"input": "1", "output": 2}, {"input": -1, "output": 2}, {"input": True, "output": 2}]
 )
