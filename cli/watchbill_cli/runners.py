@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,8 +134,3 @@ def is_current(pod: Mapping[str, Any], runner: Runner) -> bool:
 
 def _environment(container: Mapping[str, Any]) -> dict[str, str]:
     return {entry["name"]: str(entry.get("value", "")) for entry in container.get("env") or ()}
-
-
-def take_environment() -> MutableMapping[str, str]:
-    """This process's own environment: what is taken out of it is inherited by nobody."""
-    return os.environ

@@ -6,6 +6,7 @@ Owns what a user sees while that happens. The work is done by the system that it
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -21,7 +22,7 @@ from watchbill_cli.context import put_archive
 from watchbill_cli.home import Home, Refused, default_home
 from watchbill_cli.kubectl import run_kubectl
 from watchbill_cli.quickstart import Quickstart, load_quickstart
-from watchbill_cli.runners import SCRIPTED, Runner, build_agents, choose_runner, put_secret, take_environment
+from watchbill_cli.runners import SCRIPTED, Runner, build_agents, choose_runner, put_secret
 from watchbill_cli.system import NODE, exclusive, running, start_model, start_system
 from watchbill_cli.tables import Progress, render_table, task_row
 from watchbill_cli.waiting import run_times, wait_until_ended, wait_until_ready
@@ -31,7 +32,7 @@ HEARTBEAT_SECONDS = 15.0  #: an agent that lives beats more often
 
 def run_start(arguments: Namespace) -> int:
     """Start, run the quickstart if one is asked for, and print the table. Exit code 1 if one of its Tasks failed."""
-    runner = choose_runner(arguments.runner, arguments.model, take_environment())
+    runner = choose_runner(arguments.runner, arguments.model, os.environ)
     home = default_home()
     home.make()
     source = pack(Path(arguments.quickstart)) if arguments.quickstart else None
