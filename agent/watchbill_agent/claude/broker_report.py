@@ -49,19 +49,24 @@ def parse_report(answer: bytes) -> BrokerReport | None:
 
 async def load_report(socket: str) -> BrokerReport | None:
     """Ask the broker."""
-    with suppress(OSError, TimeoutError, ValueError):
+    with suppress(OSError, TimeoutError):
         async with asyncio.timeout(REPORT_SECONDS):
-            reader, writer = await asyncio.open_unix_connection(socket, limit=MAX_ANSWER)
-            try:
-                writer.write(REQUEST)
-                await writer.drain()
-                answer = b""
-                while (part := await reader.read(MAX_ANSWER)) and len(answer) < MAX_ANSWER:
-                    answer += part
-                return parse_report(answer)
-            finally:
-                writer.close()
+            return parse_report(await _ask(socket))
     return None
+
+
+async def _ask(socket: str) -> bytes:
+    """Send the request and return what comes back. Raises OSError."""
+    reader, writer = await asyncio.open_unix_connection(socket, limit=MAX_ANSWER)
+    try:
+        writer.write(REQUEST)
+        await writer.drain()
+        answer = b""
+        while (part := await reader.read(MAX_ANSWER)) and len(answer) < MAX_ANSWER:
+            answer += part
+        return answer
+    finally:
+        writer.close()
 
 
 class SocketFolder:

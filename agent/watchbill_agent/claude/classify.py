@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from watchbill_agent.claude.broker_report import BrokerReport
 from watchbill_agent.outcome import (
-    CANCELLED,
     FAILED,
     GIVEN_BACK,
     MAX_RESULT,
     SUCCEEDED,
     Outcome,
+    cancelled,
     deadline_exceeded,
     with_last_words,
 )
@@ -82,8 +82,20 @@ NO_FILES = re.compile(r"\b(ENOSPC|EROFS|EDQUOT|EIO|ENOMEM|EMFILE|EAGAIN)\b")  #:
 
 def classify_ending(ending: Ending, report: BrokerReport | None, *, wants_schema: bool, timeout: float) -> Outcome:
     """Judge a session. `report` is what its broker knows; `timeout` the seconds that it was given."""
+    code = ending.exit_code
+    return replace(
+        _judge(ending, report, wants_schema=wants_schema, timeout=timeout),
+        exit_code=code if code is None or code >= 0 else 128 - code,
+        result="" if ending.is_error else ending.text[:MAX_RESULT],
+        turns=ending.turns,
+        seconds=round(ending.seconds, 3),
+    )
+
+
+def _judge(ending: Ending, report: BrokerReport | None, *, wants_schema: bool, timeout: float) -> Outcome:
+    """Find outcome, reason and message."""
     if ending.stop_reason:
-        return _build(ending, CANCELLED, ending.stop_reason[:64], "stopped on request", retryable=True)
+        return cancelled(ending.stop_reason)
     if ending.expired is Expired.DEADLINE:
         return deadline_exceeded(timeout, output=ending.text, errors=ending.last_words)
     if ending.expired is Expired.START:
@@ -108,7 +120,7 @@ def _judge_answer(ending: Ending, wants_schema: bool) -> Outcome:
         return _failed(ending, "EmptyAnswer", "its final message was empty", _RETRYABLE)
     if ending.model_stop == "max_tokens":
         return _failed(ending, "TruncatedAnswer", "its final message was cut off", _RETRYABLE)
-    return _build(ending, SUCCEEDED, "", "", retryable=True)
+    return Outcome(outcome=SUCCEEDED)
 
 
 def _judge_failure(ending: Ending, report: BrokerReport | None) -> Outcome:
@@ -173,29 +185,15 @@ def _judge_program(ending: Ending) -> Outcome:
 
 
 def _given_back(ending: Ending, reason: str, sentence: str, wait: float) -> Outcome:
-    return _build(ending, GIVEN_BACK, reason, _with_words(ending, sentence), wait=wait, retryable=True)
+    message = _with_words(ending, sentence)
+    return Outcome(outcome=GIVEN_BACK, reason=reason, message=message, retry_after_seconds=max(0.0, wait))
 
 
 def _failed(ending: Ending, reason: str, sentence: str, retryable: bool) -> Outcome:
-    return _build(ending, FAILED, reason, _with_words(ending, sentence), retryable=retryable)
+    return Outcome(outcome=FAILED, reason=reason, message=_with_words(ending, sentence), retryable=retryable)
 
 
 def _with_words(ending: Ending, sentence: str) -> str:
     """Append what the session said about its failure, or else the end of its stderr."""
     said = "" if ending.expired else "; ".join(ending.errors) or (ending.text if ending.is_error else "")
     return with_last_words(sentence, said or ending.last_words)
-
-
-def _build(ending: Ending, outcome: str, reason: str, message: str, *, retryable: bool, wait: float = 0.0) -> Outcome:
-    code = ending.exit_code
-    return Outcome(
-        outcome=outcome,
-        reason=reason,
-        message=message,
-        retryable=retryable,
-        exit_code=code if code is None or code >= 0 else 128 - code,
-        result="" if ending.is_error else ending.text[:MAX_RESULT],
-        retry_after_seconds=max(0.0, wait),
-        turns=ending.turns,
-        seconds=round(ending.seconds, 3),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -99,7 +100,14 @@ def test_secrets_are_known_by_the_names_of_variables() -> None:
     assert find_secrets(environment) == {"k" * 10, "p" * 10}
 
 
-def test_a_million_characters_take_no_time() -> None:
-    """No pattern looks back and forth: a hostile text does not hold up the agent."""
-    for hostile in ("-----BEGIN PRIVATE KEY-----" * 9_000, "eyJ" * 80_000, "://:" * 60_000, "password" * 30_000):
-        Redactor(["x" * 20]).hide(hostile[: 256 * 1024])
+@pytest.mark.parametrize("hostile", ["-----BEGIN PRIVATE KEY-----", "eyJ", "://:", "password", "password= ", "sk-"])
+def test_a_hostile_text_takes_no_time(hostile: str) -> None:
+    """No pattern looks back and forth: ten times the text takes far less than a hundred times as long."""
+
+    def measure(size: int) -> float:
+        text = (hostile * size)[:size]
+        began = time.process_time()
+        Redactor(["x" * 20]).hide(text)
+        return time.process_time() - began
+
+    assert measure(400_000) < 40 * max(measure(40_000), 0.001)

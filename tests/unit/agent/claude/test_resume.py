@@ -145,3 +145,4 @@ def test_a_link_among_the_work_moves_as_a_link(tmp_path: Path) -> None:
 def test_without_former_work_nothing_moves(tmp_path: Path) -> None:
     """It may have been removed."""
     move_work(tmp_path / "attempt-1", tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -148,8 +148,11 @@ def test_without_a_folder_there_is_no_transcript_and_no_error(tmp_path: Path) ->
 
 def test_a_full_disk_ends_the_transcript_alone() -> None:
     """Nothing is raised."""
-    transcript = Transcript(os.open("/dev/full", os.O_WRONLY), Redactor())
+    fd = os.open("/dev/full", os.O_WRONLY)
+    transcript = Transcript(fd, Redactor())
     transcript.write({"kind": "assistant", "text": "x"})
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
     transcript.close({"kind": "result"})
 
 
