@@ -42,6 +42,13 @@ class ClaudePool:
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.secret}, "data": data}
         self.system.kubectl(verb, "-f", "-", stdin=json.dumps(body))
 
+    def wait_for_key(self, key: str) -> None:
+        """Wait until the node has this key where the broker reads it."""
+        pod = self.system.get("pod", f"{self.name}-0")
+        assert pod, f"there is no pod {self.name}-0"
+        volume = self.system.home / "node" / "pods" / pod["metadata"]["uid"] / "volumes" / "credentials"
+        wait_for(lambda: _read(volume / "ANTHROPIC_API_KEY") == key.encode(), "the node has the new key")
+
     def declare(self, base_url: str, **claude: Any) -> None:
         """Apply the Agent and wait until its replica takes tasks."""
         runner = {"claude": {"baseURL": base_url, "credentialSecret": self.secret, **claude}}

@@ -1,0 +1,58 @@
+"""Looking for a marked secret in everything that a system wrote, and in what its processes show to others."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+
+CHUNK = 4 * 1024 * 1024
+
+
+def spellings(secret: str) -> tuple[bytes, ...]:
+    """The secret as it is, in hex, reversed, and in base64 at each of the three places that it can begin at."""
+    plain = secret.encode()
+    spelled = [plain, plain.hex().encode(), plain[::-1]]
+    for shift in range(3):
+        text = base64.b64encode(b"\0" * shift + plain)
+        first, last = -(-shift * 8 // 6), (shift + len(plain)) * 8 // 6  # the characters that no neighbour changes
+        spelled.append(text[first:last])
+    return tuple(spelled)
+
+
+def find_files(root: Path, secret: str) -> Iterator[Path]:
+    """Every file below `root`, and every name of one, that holds the secret in any spelling."""
+    wanted = spellings(secret)
+    for path in root.rglob("*"):
+        if secret in path.name or (path.is_file() and not path.is_symlink() and _holds(path, wanted)):
+            yield path
+
+
+def find_processes(secret: str) -> Iterator[str]:
+    """The processes of this machine whose command line or environment shows the secret."""
+    wanted = spellings(secret)
+    for part in ("cmdline", "environ"):
+        for path in Path("/proc").glob(f"[0-9]*/{part}"):
+            try:
+                shown = path.read_bytes()
+                name = (path.parent / "comm").read_text().strip()
+            except OSError:
+                continue  # it ended meanwhile, or is not ours to look into
+            if any(spelling in shown for spelling in wanted):
+                yield f"{part} of {name} ({path.parent.name})"
+
+
+def _holds(path: Path, wanted: tuple[bytes, ...]) -> bool:
+    """Whether a file holds one of these, also across the borders of what is read at once."""
+    overlap = max(map(len, wanted))
+    before = b""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                window = before + chunk
+                if any(spelling in window for spelling in wanted):
+                    return True
+                before = window[-overlap:]
+    except OSError:
+        return False  # it went meanwhile
+    return False
