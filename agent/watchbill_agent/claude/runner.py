@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ class ClaudeRunner:
             text = "the budget of the task is spent (budget.perTaskUSD)"
             return Outcome(outcome=FAILED, reason="BudgetExceeded", message=text, retryable=False)
         try:
-            attempt = prepare_attempt(self._settings, self._claude, order)
+            attempt = await asyncio.to_thread(prepare_attempt, self._settings, self._claude, order)
         except OSError as error:
             return _workspace_failed(error)
         ending, report = Ending(), None
@@ -87,7 +88,8 @@ class ClaudeRunner:
             except OSError as error:
                 outcome = _workspace_failed(error)
         finally:
-            attempt.close(outcome, cost_usd=report.cost_usd if report else None, denied=ending.denied)
+            cost = report.cost_usd if report else None
+            await asyncio.to_thread(partial(attempt.close, outcome, cost_usd=cost, denied=ending.denied))
             asyncio.get_running_loop().call_later(TIDY_SECONDS, release_memory)
         return outcome
 
@@ -157,12 +159,13 @@ class ClaudeRunner:
         """Classify the end, write the result, and note whether another attempt may go on from here."""
         order = attempt.order
         wants_schema = bool(order.assign.output_schema)
+        ending.text = attempt.redactor.hide_known(ending.text)  # before it is shortened
+        ending.errors = tuple(map(attempt.redactor.hide, ending.errors))
         outcome = classify_ending(ending, report, wants_schema=wants_schema, timeout=order.timeout_seconds)
-        hide = attempt.redactor
-        outcome = replace(outcome, message=hide.hide(outcome.message), result=hide.hide_known(outcome.result))
+        outcome = replace(outcome, message=attempt.redactor.hide(outcome.message))
         if outcome.outcome == SUCCEEDED:
             try:
-                write_result(order.directory, ending.text, ending.structured, hide)
+                write_result(order.directory, ending.text, ending.structured, attempt.redactor)
             except OSError as error:
                 text = f"the result could not be written: {error.strerror}"
                 outcome = replace(outcome, outcome=FAILED, reason="ResultNotWritten", message=text)

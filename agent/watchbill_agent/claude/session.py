@@ -36,6 +36,7 @@ from watchbill_agent.claude.transcript import Record
 from watchbill_agent.runners import StopRequest
 
 MAX_STDERR_LINES, MAX_STDERR_LINE = 40, 500
+MAX_STDERR_SEARCHED = 5000  #: characters of a line that are searched for secrets before it is shortened
 NEVER_CONNECTED = (
     "Failed to write",
     "terminated process",
@@ -55,6 +56,7 @@ class Limits:
     patience_seconds: float = 10.0  #: a longer wait for another try is the scheduler's
     interrupt_seconds: float = 3.0  #: for the last message after an interruption
     exit_seconds: float = 2.0  #: for the program's end after that
+    closing_seconds: float = 15.0  #: for its end after a last message that came by itself: it writes its last steps
 
 
 class Session:
@@ -75,7 +77,7 @@ class Session:
 
     def hear(self, line: str) -> None:
         """Take a line of the program's stderr."""
-        self._stderr.append(line[:MAX_STDERR_LINE])
+        self._stderr.append(self._hide(line[:MAX_STDERR_SEARCHED])[:MAX_STDERR_LINE])
 
     async def run(self, options: ClaudeAgentOptions, prompt: str, stop: StopRequest, seconds: float) -> Ending:
         """Run it; `seconds` is the task's time. Raises nothing of the SDK's."""
@@ -91,7 +93,7 @@ class Session:
         finally:
             await self._end(client, pump)
         self.ending.seconds = loop.time() - began
-        self.ending.last_words = self._hide("\n".join(self._stderr))
+        self.ending.last_words = "\n".join(self._stderr)
         return self.ending
 
     async def _pump(self, client: ClaudeSDKClient, prompt: str) -> None:
@@ -133,10 +135,12 @@ class Session:
             self._consider_retry(message.data.get("retry_delay_ms"))
             return
         self._retrying_since = 0.0
+        if self._is_over.is_set():
+            return
         self._live(self._limits.silence_seconds)
         if isinstance(message, ResultMessage):
             self._is_over.set()
-            self._live(self._limits.exit_seconds)
+            self._live(self._limits.closing_seconds)
 
     def _consider_retry(self, delay: object) -> None:
         """Let it try again, unless that is in vain or takes long."""
