@@ -35,6 +35,7 @@ from watchbill_agent.claude.narration import describe, note
 from watchbill_agent.claude.transcript import Record
 from watchbill_agent.runners import StopRequest
 
+LOOK_SECONDS = 0.5  #: between two looks at the limits
 MAX_STDERR_LINES, MAX_STDERR_LINE = 40, 500
 MAX_STDERR_SEARCHED = 5000  #: characters of a line that are searched for secrets before it is shortened
 NEVER_CONNECTED = (
@@ -162,7 +163,8 @@ class Session:
         ends: set[asyncio.Task[Any]] = {pump, asked, gave_up}
         try:
             while (left := min(deadline, self._alive_until) - loop.time()) > 0:
-                done, _ = await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                seconds = min(left, LOOK_SECONDS)  # messages may bring the limit nearer
+                done, _ = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
                 if done:
                     break
         finally:
