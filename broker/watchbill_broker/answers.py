@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Refused = Literal["", "budget", "credential", "network", "ledger"]
 NO_RETRY = ((b"x-should-retry", b"false"),)
+CLOSE = ((b"connection", b"close"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ def _error(status: int, kind: str, message: str, *, is_final: bool = False, refu
 
 
 def bad_request(why: str) -> Answer:
-    """The request cannot be read in one way only."""
-    return _error(400, "invalid_request_error", why)
+    """The request cannot be read in one way only, so that nobody knows where the next one begins: none is read."""
+    return replace(_error(400, "invalid_request_error", why), fields=CLOSE)
 
 
 def not_here() -> Answer:

@@ -123,8 +123,8 @@ def test_a_request_with_two_lengths_is_refused(broker_and_api: tuple[BrokerProce
             b"0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
         )
 
-        assert raw.recv(12) == b"HTTP/1.1 400"
-        assert len(api.asked) == before
+        assert raw.makefile("rb").read().startswith(b"HTTP/1.1 400")
+    assert len(api.asked) == before
 
 
 def test_what_is_not_http_gets_a_400(broker_and_api: tuple[BrokerProcess, RawUpstream]) -> None:
