@@ -9,8 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from support.local_system import LocalSystem, agent, args, command_lines, shell, task
 from support.waiting import wait_for
+
+pytestmark = pytest.mark.long  # each test has a system of its own
 
 
 def successes(system: LocalSystem) -> Counter[str]:

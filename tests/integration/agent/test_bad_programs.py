@@ -63,6 +63,7 @@ def test_an_argument_with_a_nul_character_is_refused(agent: AgentProcess) -> Non
     assert (end.reason, end.retryable) == ("InvalidCommand", False)
 
 
+@pytest.mark.long
 def test_a_program_that_prints_a_gigabyte_costs_neither_memory_nor_disk(agent: AgentProcess) -> None:
     """Head and tail are kept, the rest is counted, and the result stays within its limit."""
     before = resident_kib(agent.agent_pid)

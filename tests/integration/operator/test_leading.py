@@ -18,7 +18,7 @@ from watchbill_coordination.storage.layout import Layout
 
 PODS = "/api/v1/namespaces/default/pods"
 Start = Callable[..., OperatorProcess]
-pytestmark = pytest.mark.usefixtures("server")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("server")]  # Leases run out
 
 
 def test_the_lease_names_the_log_and_the_epoch(server: ApiServer, operator: Start) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from support.api_server import ApiServer, config_map
 from support.operator_process import AGENTS, LEASE_SECONDS, TASKS, OperatorProcess, install_crds, task
 from support.waiting import wait_for
@@ -140,6 +142,7 @@ def test_an_idle_operator_writes_nothing_but_its_lease(server: ApiServer, operat
     assert wait_for(lambda: passes_a_quiet_turn(one), "it comes to rest")
 
 
+@pytest.mark.long
 def test_an_api_server_that_goes_away_for_a_while_is_no_harm(server: ApiServer, operator: Start) -> None:
     """Watches and the Lease go on when it is back, even if the Lease would have run out meanwhile."""
     one = operator().lead()

@@ -39,6 +39,7 @@ def torn(tmp_path: Path) -> tuple[Path, bytes, int]:
     return tmp_path, read_active(tmp_path), end
 
 
+@pytest.mark.long
 def test_a_log_torn_at_any_byte_keeps_what_was_acknowledged(torn: tuple[Path, bytes, int]) -> None:
     """Whatever part of an unacknowledged batch is on disk: nothing before it is lost, nothing is appended behind it."""
     root, content, end = torn
@@ -109,6 +110,7 @@ def test_empty_lines_at_the_end_are_nothing(tmp_path: Path) -> None:
     assert list_types(tmp_path)[-1] == "SegmentOpened"
 
 
+@pytest.mark.long
 def test_every_flipped_bit_of_a_log_is_found(tmp_path: Path) -> None:
     """With the head beside it, damage to any acknowledged record is a fault, also to the very last."""
     write_log(tmp_path, 2)
