@@ -7,6 +7,7 @@ else is disturbed, and stops it in the end. Prints Markdown.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import sys
@@ -21,7 +22,7 @@ from benchmarks.control_planes import PLANES, ControlPlane, open_control_plane, 
 from benchmarks.idle import measure_idle
 from benchmarks.latency import measure_first_instruction, measure_succeeded
 from benchmarks.server_rate import measure_server_rate
-from benchmarks.table import Figures, render_table
+from benchmarks.table import CLAUDE, Figures, render_table
 from benchmarks.throughput import measure_throughput
 
 FIRST_START = "start until the agents are ready, nothing there before"
@@ -32,9 +33,13 @@ def main() -> int:
     """Measure everything and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Watchbill on this machine.")
     parser.add_argument("--control-plane", choices=PLANES, help="measure on this one alone; by default on both")
+    parser.add_argument(
+        "--claude", action="store_true", help="measure agents that run Claude Code and their broker alone"
+    )
     parser.add_argument("--tasks", type=int, default=1000, help="of the throughput measurement")
     arguments = parser.parse_args()
     planes = [arguments.control_plane] if arguments.control_plane else list(PLANES)
+    planes = [] if arguments.claude else planes
     if "real" in planes and (why := why_no_real_one()):
         say(f"nothing is measured on real Kubernetes: {why}")
         planes.remove("real")
@@ -45,9 +50,29 @@ def main() -> int:
             open_control_plane(name, folder) as plane,
         ):
             found[name] = measure(plane, Path(folder) / "home", arguments.tasks)
+    if not arguments.control_plane:
+        found |= measure_runner()
     if found:
-        print(f"\n{machine()}\n\n{render_table(found)}")
+        print(f"\n{machine()}")
+    for part in (PLANES, (CLAUDE,)):
+        if chosen := {name: figures for name, figures in found.items() if name in part}:
+            print(f"\n{render_table(chosen)}")
     return 0 if found else 1
+
+
+def measure_runner() -> dict[str, Figures]:
+    """What an agent with Claude Code and a broker cost; nothing where Claude Code is not installed."""
+    if importlib.util.find_spec("claude_agent_sdk") is None:
+        say("nothing is measured of Claude Code, which is not installed: scripts/environment complete")
+        return {}
+    from benchmarks.broker import measure_broker
+    from benchmarks.claude import measure_claude
+
+    say("an agent with Claude Code")
+    with tempfile.TemporaryDirectory(prefix="watchbill-bench-") as folder:
+        figures = measure_claude(Path(folder))
+    say("a broker")
+    return {CLAUDE: figures | measure_broker()}
 
 
 def measure(plane: ControlPlane, home: Path, tasks: int) -> Figures:
