@@ -243,6 +243,7 @@ class Life:
             retry_after_seconds=outcome.retry_after_seconds,
             turns=outcome.turns,
             seconds=outcome.seconds,
+            usage=outcome.usage,
         )
         self.reports[key] = report
         while len(self.reports) > MAX_REMEMBERED:

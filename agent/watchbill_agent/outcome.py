@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 MAX_RESULT = 4096  #: characters of `Outcome.result`
 MAX_MESSAGE = 2000  #: characters of `Outcome.message`
@@ -32,6 +33,7 @@ class Outcome:
     retry_after_seconds: float = 0.0  #: GivenBack: nobody with this credential need try sooner
     turns: int = 0  #: of the model
     seconds: float = 0.0  #: that the model session took
+    usage: Mapping[str, float] = field(default_factory=dict)  #: tokens and costUSD, where no broker counts them
 
 
 def classify_exit(code: int, *, output: str, errors: str) -> Outcome:

@@ -76,6 +76,16 @@ def parse_ledger(content: bytes, task: TaskUid, attempt: int) -> Usage:
     return Usage(cost_usd=_parse_cost(body), **counts)
 
 
+def parse_said(said: Finished) -> Usage:
+    """What an attempt itself says that it used, where no broker counted it. What makes no sense counts for nothing."""
+    try:
+        counts = {field: _parse_count({name: int(said.usage.get(name, 0))}, name) for name, field in COUNTS.items()}
+        return Usage(cost_usd=_parse_cost(dict(said.usage)), **counts)
+    except ValueError as error:
+        logger.warning("what attempt %d of %s says of its use counts for nothing: %s", said.attempt, said.task, error)
+        return Usage()
+
+
 def _parse_count(body: dict[str, Any], name: str) -> int:
     value = body.get(name, 0)
     if type(value) is not int or not 0 <= value <= MAX_COUNT:

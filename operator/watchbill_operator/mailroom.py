@@ -24,10 +24,9 @@ from watchbill_coordination.core.commands import Command, FinishAttempt, RejectM
 from watchbill_coordination.core.messages import Ack, Cleanup, Finished, Message
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
-from watchbill_coordination.core.usage import Usage
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.mailbox import InboxWriter, Malformed, OutboxReader, Received
-from watchbill_operator.ledgers import Account, build_report, read_ledger, runs_claude
+from watchbill_operator.ledgers import Account, build_report, parse_said, read_ledger, runs_claude
 from watchbill_operator.mail import Mail, parse_message
 from watchbill_operator.result_intake import DeposedError, ResultIntake
 
@@ -237,9 +236,9 @@ class Mailroom:
         return [*reports, command]
 
     async def _account(self, replica: ReplicaName, said: Finished) -> Command:
-        """What the attempt used of its model, by its broker's ledger and by its own last words."""
+        """What the attempt used of its model, by its broker's ledger, or else by its own last words."""
         account = await asyncio.to_thread(read_ledger, self._layout, replica, said.task, said.attempt)
-        return build_report(account or Account(replica, said.task, said.attempt, Usage()), said)
+        return build_report(account or Account(replica, said.task, said.attempt, parse_said(said)), said)
 
     def _set_aside(self, lane: _Lane, item: Malformed) -> None:
         """Put a bad file into quarantine and say so, while this process leads."""

@@ -17,6 +17,7 @@ from support.waiting import wait_for
 
 pytest.importorskip("claude_agent_sdk", reason="Claude Code is not installed: scripts/environment complete")
 pytestmark = pytest.mark.claude
+PRICE = (100 * 2 + 20 * 10) / 1e6  #: of an answer of the stub by claude-sonnet-5-5: 100 tokens in and 20 out, USD
 
 
 @pytest.fixture(scope="session")
@@ -260,6 +261,26 @@ def test_a_retry_on_the_same_agent_goes_on_with_the_session(pool: ClaudePool) ->
 
     assert (status["phase"], status["attempts"]) == ("Succeeded", 2)
     assert pool.requests()[-1].tool_results == ["once"]
+
+
+def test_without_a_broker_claude_code_itself_says_what_it_used(pool: ClaudePool) -> None:
+    """The key is in the agent's environment then; a session that is continued is not counted twice."""
+    policy = {"maxRetries": 2, "initialDelaySeconds": 0, "preferSameAgentSeconds": 60}
+    down = fails(500, "api_error", "Internal server error", {"x-should-retry": "false"})
+
+    def steps(number: int, body: Body) -> Step:
+        if number == 0:
+            return runs("true")
+        return says("Done.") if pool.system.status(pool.name).get("attempts", 0) > 1 else down
+
+    pool.put_key()
+    pool.declare(pool.stub.play(pool.name, steps), broker=False)
+    status = pool.system.wait_for_phase(pool.submit(pool.name, retryPolicy=policy), seconds=60)
+
+    answers = [request for request in pool.requests() if request.status == 200]
+    assert (status["phase"], len(answers)) == ("Succeeded", 2)
+    assert status["usage"]["inputTokens"] == 200
+    assert status["usage"]["costUSD"] == pytest.approx(2 * PRICE, rel=0.01)
 
 
 def test_two_agents_work_at_once(system: LocalSystem, stub: ModelStub) -> None:

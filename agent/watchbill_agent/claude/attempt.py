@@ -46,6 +46,7 @@ class Attempt:
     homes: Homes
     session: str  #: id of the session
     former: Path | None  #: working folder of the attempt that this one continues
+    former_cost_usd: float  #: of the session that is continued, as Claude Code counts on from it
     redactor: Redactor
     transcript: Transcript
     sockets: SocketFolder | None  #: None: there is no broker
@@ -58,7 +59,7 @@ class Attempt:
 
     def begin_anew(self) -> None:
         """Give up the session that was to be continued."""
-        self.session, self.former = str(uuid.uuid4()), None
+        self.session, self.former, self.former_cost_usd = str(uuid.uuid4()), None, 0.0
         self.tell({"kind": "note", "text": "the former session could not be continued: a new one begins"})
 
     def build_environment(self) -> dict[str, str]:
@@ -117,9 +118,9 @@ def prepare_attempt(settings: Settings, claude: ClaudeSettings, order: Order) ->
     """Make the folders of a session and open its transcript. Raises OSError."""
     assign, folder = order.assign, order.directory.parent
     config, home = folder / CONFIG, folder / HOME
-    session = find_session(folder, config, assign.attempt)
-    former = settings.work / work_directory(assign.task, assign.attempt - 1) if session else None
-    clear_folder(config, keep=("projects",) if session else ())
+    continued = find_session(folder, config, assign.attempt)
+    former = settings.work / work_directory(assign.task, assign.attempt - 1) if continued else None
+    clear_folder(config, keep=("projects",) if continued else ())
     if former is None:
         clear_folder(home)
     else:
@@ -133,7 +134,8 @@ def prepare_attempt(settings: Settings, claude: ClaudeSettings, order: Order) ->
         claude=claude,
         order=order,
         homes=Homes(config=config, home=home, temporary=temporary),
-        session=session or str(uuid.uuid4()),
+        session=continued.session if continued else str(uuid.uuid4()),
+        former_cost_usd=continued.cost_usd if continued else 0.0,
         former=former,
         redactor=redactor,
         transcript=Transcript(fd, redactor),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -51,6 +51,8 @@ class Ending:
     structured: Any = None
     errors: tuple[str, ...] = ()
     turns: int = 0
+    usage: Mapping[str, int] = field(default_factory=dict)  #: tokens by a ledger's names
+    cost_usd: float = 0.0  #: of the session, those that it continues included
     denied: int = 0  #: tool calls that no rule allowed
     answered: bool = False  #: the model said something
     message_error: str = ""  #: error of the last message that had one

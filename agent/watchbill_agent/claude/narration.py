@@ -28,6 +28,12 @@ from watchbill_agent.claude.transcript import Record
 
 NOTED = ("model_fallback", "permission_denied", "model_refusal_no_fallback", "compact_boundary")
 MAX_RESET_SECONDS = 7 * 86_400.0
+TOKENS = {
+    "inputTokens": "input_tokens",
+    "outputTokens": "output_tokens",
+    "cacheReadTokens": "cache_read_input_tokens",
+    "cacheWriteTokens": "cache_creation_input_tokens",
+}  #: a ledger's names → the model's API's
 
 
 def describe(message: Message) -> Iterator[Record]:
@@ -82,7 +88,13 @@ def _note_result(message: ResultMessage, ending: Ending) -> None:
     ending.structured = message.structured_output
     ending.errors = tuple(str(error) for error in message.errors or ())
     ending.turns = message.num_turns
+    ending.usage = {name: _count((message.usage or {}).get(key)) for name, key in TOKENS.items()}
+    ending.cost_usd = message.total_cost_usd or 0.0
     ending.denied = len(message.permission_denials or ())
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
 
 
 def _describe_start(data: Mapping[str, Any]) -> Record:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from watchbill_agent.workspace import remove_tree
 from watchbill_coordination.storage.atomic import write_atomic
@@ -22,6 +23,7 @@ from watchbill_coordination.storage.atomic import write_atomic
 SESSION_FILE = "session.json"
 VERSION = 1
 MAX_BYTES = 4096
+MAX_COST_USD = 1e6
 RUNNING = "Running"  #: noted at the start: an agent that is killed says no more
 STOPPED = "Stopped"  #: on request: a drain, a lost lease, a cancellation
 RESUMABLE = frozenset({
@@ -40,11 +42,13 @@ class Note:
     attempt: int
     session: str
     reason: str  #: RUNNING, or how it ended
+    cost_usd: float = 0.0  #: that Claude Code had counted by then, which it goes on from
 
 
 def write_note(folder: Path, note: Note) -> None:
     """Remember a session. Raises OSError."""
-    value = {"v": VERSION, "attempt": note.attempt, "session": note.session, "reason": note.reason}
+    value: dict[str, Any] = {"v": VERSION, "attempt": note.attempt, "session": note.session, "reason": note.reason}
+    value["costUSD"] = note.cost_usd
     write_atomic(folder / SESSION_FILE, json.dumps(value).encode() + b"\n", sync=False)
 
 
@@ -64,16 +68,20 @@ def load_note(folder: Path) -> Note | None:
     attempt, session, reason = raw.get("attempt"), raw.get("session"), raw.get("reason")
     if not isinstance(attempt, int) or not isinstance(session, str) or not isinstance(reason, str):
         return None
-    return Note(attempt=attempt, session=session, reason=reason) if SESSION_ID.fullmatch(session) else None
+    if not SESSION_ID.fullmatch(session):
+        return None
+    cost = raw.get("costUSD")
+    known = float(cost) if isinstance(cost, int | float) and 0 <= cost < MAX_COST_USD else 0.0
+    return Note(attempt=attempt, session=session, reason=reason, cost_usd=known)
 
 
-def find_session(folder: Path, config: Path, attempt: int) -> str:
-    """Return the id of the session that this attempt continues; empty when it begins anew."""
+def find_session(folder: Path, config: Path, attempt: int) -> Note | None:
+    """Return the session that this attempt continues; None when it begins anew."""
     note = load_note(folder)
     if note is None or note.attempt != attempt - 1 or note.reason not in RESUMABLE:
-        return ""
+        return None
     kept = [path for path in config.glob(f"projects/*/{note.session}.jsonl") if path.is_file()]
-    return note.session if kept else ""
+    return note if kept else None
 
 
 def clear_folder(folder: Path, *, keep: Collection[str] = ()) -> None:

@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -88,7 +89,7 @@ class ClaudeRunner:
             except OSError as error:
                 outcome = _workspace_failed(error)
         finally:
-            cost = report.cost_usd if report else None
+            cost = report.cost_usd if report else outcome.usage.get("costUSD")
             await asyncio.to_thread(partial(attempt.close, outcome, cost_usd=cost, denied=ending.denied))
             asyncio.get_running_loop().call_later(TIDY_SECONDS, release_memory)
         return outcome
@@ -169,8 +170,8 @@ class ClaudeRunner:
             except OSError as error:
                 text = f"the result could not be written: {error.strerror}"
                 outcome = replace(outcome, outcome=FAILED, reason="ResultNotWritten", message=text)
-        _note(attempt, STOPPED if outcome.outcome == CANCELLED else outcome.reason)
-        return outcome
+        _note(attempt, STOPPED if outcome.outcome == CANCELLED else outcome.reason, ending.cost_usd)
+        return outcome if self._claude.broker else replace(outcome, usage=count_usage(attempt, ending))
 
 
 async def _load(stop: StopRequest, seconds: float) -> None:
@@ -196,11 +197,20 @@ def release_memory() -> None:
     ctypes.CDLL(None).malloc_trim(0)
 
 
-def _note(attempt: Attempt, reason: str) -> None:
+def count_usage(attempt: Attempt, ending: Ending) -> Mapping[str, float]:
+    """Return what Claude Code itself says that this attempt used; nothing where it ended without a word of that."""
+    if not ending.has_result:
+        return {}
+    return {**ending.usage, "costUSD": round(max(0.0, ending.cost_usd - attempt.former_cost_usd), 6)}
+
+
+def _note(attempt: Attempt, reason: str, cost_usd: float = 0.0) -> None:
     """Remember the session; what cannot be remembered is not continued."""
     try:
-        number = attempt.order.assign.attempt
-        write_note(attempt.order.directory.parent, Note(attempt=number, session=attempt.session, reason=reason))
+        number, session = attempt.order.assign.attempt, attempt.session
+        known = cost_usd or attempt.former_cost_usd
+        note = Note(attempt=number, session=session, reason=reason, cost_usd=known)
+        write_note(attempt.order.directory.parent, note)
     except OSError as error:
         logger.warning("the session will not be continued: %s", error)
 

@@ -139,6 +139,7 @@ class Finished(Message):
     retry_after_seconds: float = 0.0  #: GivenBack: nobody with this credential need try sooner
     turns: int = 0  #: of the model
     seconds: float = 0.0  #: that the model session took
+    usage: Mapping[str, float] = field(default_factory=dict)  #: by a ledger's names, where no broker keeps a ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from watchbill_operator.ledgers import (
     build_report,
     parse_attempt_name,
     parse_ledger,
+    parse_said,
     plan_ledger_removal,
     plan_reading,
     runs_claude,
@@ -55,6 +56,25 @@ def test_a_sound_ledger_is_read() -> None:
         cache_write_tokens=50,
         cost_usd=0.012346,
     )
+
+
+def said(**usage: float) -> Finished:
+    """The last words of an attempt that no broker counted for."""
+    return Finished(incarnation="pod/1", task=T1, attempt=1, outcome="Succeeded", usage=usage)
+
+
+def test_without_a_broker_an_attempt_says_itself_what_it_used() -> None:
+    """By the names of a ledger."""
+    assert parse_said(said(inputTokens=100.0, costUSD=0.5)) == Usage(input_tokens=100, cost_usd=0.5)
+
+
+@given(st.dictionaries(st.sampled_from(["requests", "inputTokens", "costUSD", "other"]), st.floats(-1e15, 1e15)))
+def test_whatever_an_attempt_says_of_its_use_is_bounded(usage: dict[str, float]) -> None:
+    """Or counts for nothing."""
+    found = parse_said(said(**usage))
+
+    assert 0 <= found.cost_usd <= 1e6
+    assert min(found.requests, found.input_tokens) >= 0
 
 
 NONSENSE = {

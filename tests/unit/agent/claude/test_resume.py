@@ -48,27 +48,33 @@ def note(folder: Path, *, attempt: int = 1, reason: str = RUNNING) -> None:
 def test_an_interrupted_session_is_continued(tmp_path: Path, config: Path, reason: str) -> None:
     """By the attempt directly after."""
     note(tmp_path, reason=reason)
-    assert find_session(tmp_path, config, 2) == SESSION
+    assert continued(tmp_path, config, 2) == SESSION
 
 
 @pytest.mark.parametrize("reason", NEVER)
 def test_a_session_that_came_to_its_end_is_not(tmp_path: Path, config: Path, reason: str) -> None:
     """It would end in the same way."""
     note(tmp_path, reason=reason)
-    assert find_session(tmp_path, config, 2) == ""
+    assert continued(tmp_path, config, 2) == ""
 
 
 @pytest.mark.parametrize("attempt", [1, 3])
 def test_no_other_attempt_continues_it(tmp_path: Path, config: Path, attempt: int) -> None:
     """Neither itself nor one after another."""
     note(tmp_path)
-    assert find_session(tmp_path, config, attempt) == ""
+    assert continued(tmp_path, config, attempt) == ""
+
+
+def continued(folder: Path, config: Path, attempt: int) -> str:
+    """The id of the session that this attempt would continue, or nothing."""
+    note = find_session(folder, config, attempt)
+    return note.session if note else ""
 
 
 def test_without_its_file_there_is_no_session(tmp_path: Path) -> None:
     """The note alone is not enough."""
     note(tmp_path)
-    assert find_session(tmp_path, tmp_path / "claude", 2) == ""
+    assert continued(tmp_path, tmp_path / "claude", 2) == ""
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "link"])
