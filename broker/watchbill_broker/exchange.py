@@ -23,9 +23,8 @@ from watchbill_broker.metering import DocumentMeter, EventMeter, Meter, Told
 from watchbill_broker.prices import PriceTable
 from watchbill_broker.routes import Route
 
-SOURCES_WITHIN = frozenset(
-    {"base64", "text", "content"}
-)  #: of images and documents: all that they cost is in the request
+#: of documents whose bytes bound what they cost; a picture of 500 bytes can have 3,000 tokens, a PDF far more
+SOURCES_WITHIN = frozenset({"text", "content"})
 UNBOUNDED = float("inf")
 
 
@@ -117,7 +116,7 @@ def choose_meter(fields: Fields) -> Meter:
 
 
 def reaches_out(asked: dict[str, object]) -> bool:
-    """Whether the prompt is more than what the request holds: files, addresses, tools that run at the API."""
+    """Whether the prompt is more than the request's bytes: files, addresses, pictures, tools that run at the API."""
     tools = asked.get("tools")
     listed = tools if isinstance(tools, list) else []
     if any(isinstance(tool, dict) and tool.get("type") not in (None, "custom") for tool in listed):

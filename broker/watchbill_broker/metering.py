@@ -43,7 +43,8 @@ class Told:
 
     def add_usage(self, usage: Mapping[str, Any]) -> None:
         """Take in a `usage` object. Counts are cumulative, so that the larger one holds."""
-        parts = [part for part in usage.get("iterations") or () if isinstance(part, dict)]
+        rounds = usage.get("iterations")
+        parts = [part for part in rounds if isinstance(part, dict)] if isinstance(rounds, list) else []
         for part in (usage, _sum_up(parts)):
             self._take_larger(part)
         tools = usage.get("server_tool_use")

@@ -15,7 +15,7 @@ import h11
 
 from watchbill_broker import answers
 from watchbill_broker.answers import Answer
-from watchbill_broker.credentials import Credential, CredentialFiles
+from watchbill_broker.credentials import MAX_CREDENTIAL_BYTES, Credential, CredentialFiles
 from watchbill_broker.exchange import Exchange, choose_meter
 from watchbill_broker.headers import Fields, build_answer_fields, build_request_fields, find_field
 from watchbill_broker.metering import Told
@@ -108,7 +108,7 @@ class Relay:
         exchange.status = response.status_code
         exchange.attempt.note_answer(response.status_code, fields)
         encoding = (find_field(fields, b"content-encoding") or b"identity").decode("ascii", "replace")
-        if response.status_code >= 400:
+        if response.status_code >= 300:
             await self._pass_error(response.status_code, fields, credential)
         elif exchange.route.is_paid and encoding != "identity":
             exchange.attempt.note_refusal(refusal := answers.cannot_meter(encoding))
@@ -135,12 +135,12 @@ class Relay:
         await exchange.client.end()
 
     async def _pass_error(self, status: int, fields: Fields, credential: Credential) -> None:
-        """Pass an error on whole, with the credential blanked wherever the API repeats it."""
+        """Pass an error or a redirection on whole, with the credential blanked wherever the API repeats it."""
         assert self.line is not None
         body = b""
         while isinstance(event := await self.line.next_event(), h11.Data):
-            body = (body + bytes(event.data))[:MAX_ERROR_BYTES]
-        body = credential.mask(body)
+            body = (body + bytes(event.data))[: MAX_ERROR_BYTES + 2 * MAX_CREDENTIAL_BYTES]
+        body = credential.mask(body)[:MAX_ERROR_BYTES]  # in this order: half of a credential is not found
         if status == 401:
             await self.exchange.client.answer(self._explain_refusal(credential, body))
             return

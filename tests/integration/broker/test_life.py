@@ -17,6 +17,7 @@ import pytest
 from support.broker_process import KEY, BrokerProcess, SocketConnection, encode_request
 from support.raw_upstream import STALL, Asked, RawUpstream, begins, message, stream, whole
 from support.waiting import wait_for
+from watchbill_broker.relay import MAX_ERROR_BYTES
 
 REFUSED = {"type": "error", "error": {"type": "authentication_error", "message": f"bad key {KEY}"}}
 
@@ -154,6 +155,21 @@ def test_an_error_that_repeats_the_key_is_blanked_in_every_form() -> None:
         assert (status, "x-debug" in fields) == (500, False)
         assert KEY.encode() not in body
         assert shown.rstrip("=").encode() not in body
+
+
+@pytest.mark.parametrize(
+    ("status", "before"), [(302, 0), (400, MAX_ERROR_BYTES - 20), (400, MAX_ERROR_BYTES - len(KEY) - 1)]
+)
+def test_a_key_that_a_long_error_or_a_redirection_repeats_is_blanked(status: int, before: int) -> None:
+    """Also where the text is cut in its middle."""
+    answer = whole(status, b"." * before + KEY.encode() + b"." * 1000)
+    with RawUpstream(lambda _: answer) as api, BrokerProcess(api.url) as broker:
+        broker.grant()
+
+        answered, _, body = broker.ask()
+
+        assert answered == status
+        assert KEY[:8].encode() not in body
 
 
 def test_a_missing_secret_says_how_to_make_it() -> None:

@@ -50,6 +50,16 @@ def test_bedrocks_frames_tell_the_same_as_the_events_in_them(cuts: list[int]) ->
     assert feed(FrameMeter(), FRAMES, cuts) == feed(EventMeter(), STREAM, [])
 
 
+@pytest.mark.parametrize("odd", [5, "abc", {"input_tokens": 1}, [5, None]])
+def test_rounds_that_are_none_stop_no_meter(odd: object) -> None:
+    """What an answer tells is taken as far as it makes sense."""
+    told = Told()
+
+    told.add_usage({"input_tokens": 10, "iterations": odd})
+
+    assert told.input_tokens == 10
+
+
 @given(data=st.binary(max_size=2000))
 @pytest.mark.parametrize("meter", [EventMeter, DocumentMeter, FrameMeter])
 def test_no_bytes_stop_a_meter(meter: type[Meter], data: bytes) -> None:
