@@ -1,7 +1,7 @@
 """Runs a session of Claude Code for each attempt.
 
 Owns the order of the steps around a session: folders, transcript, environment, the broker's socket, the session, its
-classification, its result. Invariant: as for every `Runner`, and each attempt ends with a transcript whose last line
+classification, its result. Invariant: as for every `Runner`, and each session ends with a transcript whose last line
 says how. The SDK is loaded by the first attempt, in a thread, so that signs of life go on meanwhile.
 """
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from claude_agent_sdk import ClaudeAgentOptions
 
     from watchbill_agent.claude.session import Limits, Session
+    from watchbill_coordination.core.messages import Assign
 
 SDK = "claude_agent_sdk"
 TIDY_SECONDS = 1.0  #: after an attempt, when its end was reported: memory is given back to the system
@@ -70,9 +71,8 @@ class ClaudeRunner:
 
     async def run(self, order: Order, stop: StopRequest) -> Outcome:
         """Run a session to its end; see `Runner`."""
-        if order.assign.budget_usd is not None and order.assign.budget_usd <= 0:
-            text = "the budget of the task is spent (budget.perTaskUSD)"
-            return Outcome(outcome=FAILED, reason="BudgetExceeded", message=text, retryable=False)
+        if refusal := find_refusal(order.assign):
+            return refusal
         try:
             attempt = await asyncio.to_thread(prepare_attempt, self._settings, self._claude, order)
         except OSError as error:
@@ -172,6 +172,17 @@ class ClaudeRunner:
                 outcome = replace(outcome, outcome=FAILED, reason="ResultNotWritten", message=text)
         _note(attempt, STOPPED if outcome.outcome == CANCELLED else outcome.reason, ending.cost_usd)
         return outcome if self._claude.broker else replace(outcome, usage=count_usage(attempt, ending))
+
+
+def find_refusal(assign: Assign) -> Outcome | None:
+    """Return the outcome of an attempt that no session is begun for; None where one may begin."""
+    if not assign.prompt.strip():
+        text = "an Agent with Claude Code needs a prompt (spec.prompt), and this Task has none"
+        return Outcome(outcome=FAILED, reason="Misconfigured", message=text, retryable=False)
+    if assign.budget_usd is not None and assign.budget_usd <= 0:
+        text = "the budget of the task is spent (budget.perTaskUSD)"
+        return Outcome(outcome=FAILED, reason="BudgetExceeded", message=text, retryable=False)
+    return None
 
 
 async def _load(stop: StopRequest, seconds: float) -> None:
