@@ -1,6 +1,6 @@
 """Manifests that people write, with the place of every member.
 
-Owns reading YAML (1.2, several documents a file, `List` objects opened up) and turning a field's path, as the API
+Owns reading YAML (1.1, several documents a file, `List` objects opened up) and turning a field's path, as the API
 server names it, into line and column. Never changes a file.
 """
 
@@ -69,6 +69,19 @@ class Manifest:
         return Finding(self.file, line, column, field, message, severity)
 
 
+class KubectlYAML(YAML):
+    """YAML 1.1 in every document, as kubectl reads it: `off` is false. ruamel.yaml itself keeps to one document."""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Always 1.1."""
+        return (1, 1)
+
+    @version.setter
+    def version(self, _wanted: object) -> None:
+        """Stay with 1.1: it is set anew for each document."""
+
+
 def load_manifests(path: Path) -> Iterator[Manifest | Finding]:
     """Yield the objects of a file, or what keeps them from being read."""
     name = str(path)
@@ -80,10 +93,8 @@ def load_manifests(path: Path) -> Iterator[Manifest | Finding]:
     except UnicodeDecodeError as error:
         yield Finding(name, 1, 1, "", f"is no UTF-8: byte {error.start} cannot be read")
         return
-    yaml = YAML(typ="rt")
-    yaml.version = (1, 1)  # as kubectl reads it: `off` is false
     try:
-        for document in yaml.load_all(text):
+        for document in KubectlYAML(typ="rt").load_all(text):
             if document is not None:
                 yield from _open(name, document)
     except MarkedYAMLError as error:

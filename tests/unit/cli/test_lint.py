@@ -43,6 +43,13 @@ def test_a_wrong_member_is_told_with_its_place(tmp_path: Path, line: str, place:
     assert words in finding
 
 
+def test_off_is_false_in_every_document(tmp_path: Path) -> None:
+    """As kubectl reads it, also behind the first one."""
+    task = TASK + "  prompt: x\n  suspend: off\n"
+
+    assert lint(tmp_path, f"{task}---\n{task}---\n{task}") == []
+
+
 def test_broken_yaml_is_told_with_its_place(tmp_path: Path) -> None:
     """Where the parser gave up."""
     [finding] = lint(tmp_path, "kind: Task\n  spec: [\n")
