@@ -124,7 +124,9 @@ def choose_attempt(story: Story, wanted: int | None, *, is_following: bool) -> i
     newest = max(story.attempts)
     if wanted and wanted not in story.attempts:
         raise Refused(f"{story.wanted} has had {newest} attempt{'s' * (newest != 1)}: there is no {wanted}")
-    if not newest and not (is_following and not story.is_over):
+    if not newest and story.is_over:
+        raise Refused(f"{story.wanted} ended before an agent began it: `watchbill events {story.wanted}` says why")
+    if not newest and not is_following:
         raise Refused(f"no agent has begun {story.wanted} yet: --follow waits for it")
     return wanted or newest
 

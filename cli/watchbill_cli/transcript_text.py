@@ -125,6 +125,11 @@ def describe_note(line: Line) -> str:
         wait = line.get("retry_delay_ms")
         after = f" after {wait / 1000:.1f} s" if isinstance(wait, int | float) else ""
         return _plain(f"the model's API answered {status} ({line.get('error')}): try {line.get('attempt')}{after}")
+    given = line.get("data")
+    data = given if isinstance(given, Mapping) else {}
+    if line.get("text") == "model_fallback" and data.get("fallback_model"):
+        former, why = data.get("original_model"), data.get("trigger")
+        return _plain(f"{data['fallback_model']} takes over from {former} ({why})")
     return _text(line.get("text") or line.get("note"))
 
 

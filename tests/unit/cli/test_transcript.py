@@ -131,3 +131,14 @@ def test_a_task_that_nobody_has_begun_has_none_yet(layout: Layout, capsys: pytes
 
     assert main(["transcript", "n1"]) == 2
     assert "--follow waits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--follow"]])
+def test_a_task_that_ended_before_it_began_is_not_waited_for(
+    layout: Layout, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    """The log says why it ended; no transcript will ever come."""
+    record(layout, 0, TaskCancelled(task=UID))
+
+    assert main(["transcript", "n1", *more]) == 2
+    assert "watchbill events n1" in capsys.readouterr().err

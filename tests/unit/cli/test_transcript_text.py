@@ -19,7 +19,7 @@ KINDS = st.sampled_from(
 )
 NUMBERS = ("ts", "costUSD", "turns", "seconds", "retry_delay_ms", "attempt", "error")
 TEXTS = ("text", "tool", "id", "cwd", "outcome", "reason", "prompt", "message", "model", "session", "task", "role")
-MEMBERS = st.sampled_from([*NUMBERS, *TEXTS, "input"])
+MEMBERS = st.sampled_from([*NUMBERS, *TEXTS, "input", "data"])
 
 
 def show(*lines: dict[str, Any], is_whole: bool = False) -> list[str]:
@@ -79,6 +79,15 @@ def test_a_failure_says_why() -> None:
     result = {"kind": "result", "outcome": "Failed", "reason": "Refused", "message": "The model refused."}
 
     assert show(result)[-2:] == ["✗ Failed Refused after 0 turns, 0 s", "The model refused."]
+
+
+def test_a_model_that_takes_over_is_named() -> None:
+    """And why: the word of Claude Code's own protocol says little to people."""
+    data = {"trigger": "overloaded", "original_model": "opus", "fallback_model": "haiku"}
+
+    assert show({"kind": "note", "text": "model_fallback", "data": data}) == [
+        "19:22:00  haiku takes over from opus (overloaded)"
+    ]
 
 
 @given(KINDS, st.dictionaries(MEMBERS, JSON, max_size=5))
