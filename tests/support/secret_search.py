@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 CHUNK = 4 * 1024 * 1024
 
@@ -43,16 +44,19 @@ def find_processes(secret: str) -> Iterator[str]:
 
 
 def _holds(path: Path, wanted: tuple[bytes, ...]) -> bool:
-    """Whether a file holds one of these, also across the borders of what is read at once."""
-    overlap = max(map(len, wanted))
-    before = b""
+    """Whether a file holds one of these."""
     try:
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                window = before + chunk
-                if any(spelling in window for spelling in wanted):
-                    return True
-                before = window[-overlap:]
+            return any(
+                spelling in window for window in _read_windows(file, max(map(len, wanted))) for spelling in wanted
+            )
     except OSError:
         return False  # it went meanwhile
-    return False
+
+
+def _read_windows(file: BinaryIO, overlap: int) -> Iterator[bytes]:
+    """A file piece by piece, each with the end of the one before, so that nothing hides at a border."""
+    before = b""
+    while chunk := file.read(CHUNK):
+        before = before[-overlap:] + chunk
+        yield before

@@ -65,8 +65,12 @@ def decide(command: Command, state: State, now: float) -> list[Event] | Rejected
             return decide_pools.decide_declare(command, state, now)
         case RemoveAgent():
             return decide_pools.decide_remove(command, state, now)
-        case RequestLock() | ReturnLock() | ReportProgress() | SubmitChild() | SettleChild():
-            return decide_request(command, state, now)
+        case RequestLock() | ReturnLock() | SubmitChild():
+            return decide_request(command, state)
+        case ReportProgress():
+            return decide_requests.decide_progress(command, state, now)
+        case SettleChild():
+            return decide_children.decide_settle(command, state)
         case PublishContext() | WithdrawContext():
             return decide_context(command, state)
         case ReportUsage():
@@ -92,20 +96,21 @@ def decide_replica(command: Command, state: State, now: float) -> list[Event] | 
     return Rejected("UnknownCommand")
 
 
-def decide_request(command: Command, state: State, now: float) -> list[Event] | Rejected:
-    """What a working attempt asks for or says."""
+def decide_request(command: RequestLock | ReturnLock | SubmitChild, state: State) -> list[Event] | Rejected:
+    """What a working attempt asks for; its number is answered once."""
+    found = decide_requests.find_new_request(state, command)
+    if found is None:
+        return []
+    if isinstance(found, Rejected):
+        return found
+    attempt, task = found
     match command:
         case RequestLock():
-            return decide_requests.decide_lock(command, state)
+            return decide_requests.decide_lock(command, attempt, task, state)
         case ReturnLock():
-            return decide_requests.decide_return(command, state)
-        case ReportProgress():
-            return decide_requests.decide_progress(command, state, now)
+            return decide_requests.decide_return(command, attempt, task)
         case SubmitChild():
-            return decide_children.decide_child(command, state)
-        case SettleChild():
-            return decide_children.decide_settle(command, state)
-    return Rejected("UnknownCommand")
+            return decide_children.decide_child(command, task, state)
 
 
 def decide_context(command: PublishContext | WithdrawContext, state: State) -> list[Event]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from watchbill_coordination.core.child_specs import Refusal, build_child_spec
 from watchbill_coordination.core.children import list_submitted, name_child
-from watchbill_coordination.core.commands import Rejected, SettleChild, SubmitChild, SubmitTask
-from watchbill_coordination.core.decide_requests import find_asking, is_number
+from watchbill_coordination.core.commands import SettleChild, SubmitChild, SubmitTask
 from watchbill_coordination.core.events import Event
 from watchbill_coordination.core.requests import MAX_ANSWER_TEXT, MAX_CHILDREN, MAX_DEPTH, clean_line
 from watchbill_coordination.core.specs import parse_task_spec
@@ -19,16 +18,8 @@ from watchbill_coordination.core.state import State, TaskState
 from watchbill_coordination.core.working_events import ChildCreated, ChildRefused, ChildRequested
 
 
-def decide_child(command: SubmitChild, state: State) -> list[Event] | Rejected:
+def decide_child(command: SubmitChild, task: TaskState, state: State) -> list[Event]:
     """An attempt asks for a Task of its own making."""
-    found = find_asking(state, command)
-    if isinstance(found, Rejected):
-        return found
-    if not is_number(command.request):
-        return Rejected("TooManyRequests")
-    attempt, task = found
-    if attempt.requests.is_known(command.request):
-        return []
     name = name_child(task.uid, command.attempt, command.request, command.name)
     spec = build_child_spec(command.spec, task)
     obstacle = explain_limit(task, command.attempt)

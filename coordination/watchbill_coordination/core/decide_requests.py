@@ -61,16 +61,20 @@ def is_number(request: int) -> bool:
     return 1 <= request <= MAX_REQUESTS
 
 
-def decide_lock(command: RequestLock, state: State) -> list[Event] | Rejected:
-    """Grant the lock or say who holds it."""
+def find_new_request(
+    state: State, command: RequestLock | ReturnLock | SubmitChild
+) -> tuple[Attempt, TaskState] | Rejected | None:
+    """The attempt that asks and its task; None where that number was answered before."""
     found = find_asking(state, command)
     if isinstance(found, Rejected):
         return found
     if not is_number(command.request):
         return Rejected("TooManyRequests")
-    attempt, task = found
-    if attempt.requests.is_known(command.request):
-        return []
+    return None if found[0].requests.is_known(command.request) else found
+
+
+def decide_lock(command: RequestLock, attempt: Attempt, task: TaskState, state: State) -> list[Event]:
+    """Grant the lock or say who holds it."""
     obstacle = explain_bad_name(command.name) or explain_obstacle(command, attempt, state)
     if obstacle:
         return [
@@ -162,16 +166,8 @@ def describe_holder(task: TaskState | None) -> str:
     return f"the Task {task.name} (attempt {task.attempt} on {task.agent})"
 
 
-def decide_return(command: ReturnLock, state: State) -> list[Event] | Rejected:
+def decide_return(command: ReturnLock, attempt: Attempt, task: TaskState) -> list[Event]:
     """Take the lock back, or say why it stays."""
-    found = find_asking(state, command)
-    if isinstance(found, Rejected):
-        return found
-    if not is_number(command.request):
-        return Rejected("TooManyRequests")
-    attempt, task = found
-    if attempt.requests.is_known(command.request):
-        return []
     said = {"task": task.uid, "agent": command.agent, "attempt": command.attempt, "request": command.request}
     if command.name in attempt.requests.asked:
         return [LockReturned(**said, name=command.name)]  # type: ignore[arg-type]  # each field has its own type
