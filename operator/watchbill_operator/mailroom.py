@@ -3,8 +3,8 @@
 Owns the mailboxes of all replicas while this process leads. Invariants: the messages of one replica are handed over in
 their order; a successful result lies in shared-context, durable, before its attempt may count as finished, and gets its
 name there only while its attempt is current and nobody else leads; what an attempt used of its model is handed over
-with its end, and before it; a file is acknowledged only after the commit that covers it; a message is delivered only
-for what is committed. What an agent wrote never raises here: it ends as a
+with its end, and before it, and nobody has a say in what another one used; a file is acknowledged only after the commit
+that covers it; a message is delivered only for what is committed. What an agent wrote never raises here: it ends as a
 command, or in quarantine. Never decides what a message leads to.
 """
 
@@ -21,6 +21,7 @@ from asyncinotify import Inotify, Mask, Watch
 
 from watchbill_coordination.core.assignments import Outgoing
 from watchbill_coordination.core.commands import Command, FinishAttempt, RejectMessage
+from watchbill_coordination.core.decide_attempts import find_current
 from watchbill_coordination.core.messages import Ack, Cleanup, Finished, Message
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
@@ -230,7 +231,8 @@ class Mailroom:
         command = parse_message(replica, message, key=f"{replica}/{file}")
         if not isinstance(message, Finished) or not isinstance(command, FinishAttempt):
             return [] if command is None else [command]
-        reports = [await self._account(replica, message)] if runs_claude(self._state, replica) else []
+        is_heard = runs_claude(self._state, replica) and find_current(self._state, command) is not None
+        reports = [await self._account(replica, message)] if is_heard else []
         if self._results.is_winner(command):
             command = await self._results.take(command)
         return [*reports, command]

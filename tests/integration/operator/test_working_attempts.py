@@ -107,6 +107,22 @@ def test_a_later_attempt_has_what_the_first_one_left(server: ApiServer, operator
     assert one.metric('watchbill_cost_usd_total{agent="blue"}') == 0.2
 
 
+def test_an_agent_has_no_say_in_what_another_attempt_used(server: ApiServer, operator: Start) -> None:
+    """Else any of them could spend the budgets of all Tasks that it has heard of."""
+    one = operator().lead()
+    agent = play(server, one.root, budget={"perTaskUSD": 0.5})
+    server.create(TASKS, job(retryPolicy=AT_ONCE))
+    first = agent.take()
+    agent.end(first, "Failed", reason="ServerError", turns=1)
+    second = agent.take(2)
+    agent.end(first, "Succeeded", turns=400, seconds=1e9, usage={"costUSD": 1e6, "inputTokens": 10**9})
+    agent.end(second, "Failed", reason="ServerError", turns=2)
+    agent.take(3)
+
+    usage = wait_for(lambda: status(server).get("usage") or {}, "the usage is told")
+    assert (usage["turns"], usage.get("costUSD", 0), usage.get("inputTokens", 0)) == (3, 0, 0)
+
+
 def test_what_a_lost_attempt_used_is_told_too(server: ApiServer, operator: Start) -> None:
     """No last word of it brings its ledger; the rest of the budget shrinks when it is read."""
     one = operator().lead()
