@@ -57,10 +57,10 @@ def over_budget(budget: float) -> Answer:
 
 
 def no_credential(secret: str, problem: str, example: str) -> Answer:
-    """There is no usable credential."""
+    """There is no usable credential. What mends it comes first: conditions cut long texts."""
     message = (
-        f"the Secret {secret} gives no usable credential: {problem}. Create it with: "
-        f"kubectl create secret generic {secret} --from-literal={example}=..."
+        f"the Secret {secret} gives no usable credential; "
+        f"`kubectl create secret generic {secret} --from-file={example}=/dev/stdin` makes it. At present: {problem}"
     )
     return _error(401, "authentication_error", message, is_final=True, refused="credential")
 

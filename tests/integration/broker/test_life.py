@@ -181,7 +181,8 @@ def test_a_missing_secret_says_how_to_make_it() -> None:
         status, fields, body = broker.ask()
 
         assert (status, fields["x-should-retry"], broker.usage()["refused"]) == (401, "false", "credential")
-        assert "kubectl create secret generic watchbill-credentials --from-literal=ANTHROPIC_API_KEY=" in body.decode()
+        made = "kubectl create secret generic watchbill-credentials --from-file=ANTHROPIC_API_KEY=/dev/stdin"
+        assert made in body.decode()  # and not --from-literal: that shows the key to every process
         assert api.asked == []
 
 
