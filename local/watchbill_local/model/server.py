@@ -48,6 +48,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
     try:
         body = json.loads(await request.read())
         conversation = parse_conversation(body)
+        if conversation.schema is not None and conversation.schema.get("type") != "object":
+            raise ValueError("tools: input_schema.type: Input should be 'object'")  # so does the real one
     except (ValueError, AttributeError, TypeError) as error:
         said = build_error("invalid_request_error", f"the body is no request: {error}", request=headers["request-id"])
         return web.json_response(said, status=400, headers=headers)

@@ -49,6 +49,9 @@ def test_the_model_answers_whole_and_streamed_and_keeps_its_port(tmp_path: Path)
         _, stream = post(first, {**asked, "stream": True})
         refused, why = post(first, b"no json")
         unknown, _ = post(f"{first}/elsewhere", asked)
+        formless, form = post(
+            first, {**asked, "tools": [{"name": "StructuredOutput", "input_schema": {"type": "string"}}]}
+        )
     with serving(tmp_path / "a model") as second:
         pass
 
@@ -59,4 +62,5 @@ def test_the_model_answers_whole_and_streamed_and_keeps_its_port(tmp_path: Path)
     assert b"event: message_stop" in stream
     assert (refused, json.loads(why)["error"]["type"]) == (400, "invalid_request_error")
     assert unknown == 404
+    assert (formless, b"input_schema.type" in form) == (400, True)
     assert second == first
