@@ -96,11 +96,6 @@ class Quickstart:
         return hashlib.sha256(f"{self.source.digest} {self.work.digest} {self.kind}".encode()).hexdigest()[:8]
 
     @property
-    def session(self) -> str:
-        """The Task whose transcript says most; empty where commands run."""
-        return "" if self.kind == COMMAND else f"tally-{self.suffix}"
-
-    @property
     def archives(self) -> Sequence[Archive]:
         """What the Tasks read from the shared context."""
         return (self.source, self.work) if self.kind == COMMAND else (self.source,)
@@ -114,6 +109,18 @@ class Quickstart:
         by_name = {task["metadata"]["name"]: task for task in tasks}
         names = [f"{step.name}-{self.suffix}" for step in self.steps]
         return [by_name[name] for name in names if name in by_name]
+
+    def find_failed(self, tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Names of those of this run that ended without a result."""
+        ended = [task for task in self.rows(tasks) if _phase(task) in ("Failed", "Cancelled")]
+        return [task["metadata"]["name"] for task in ended]
+
+    def find_session(self, tasks: Sequence[Mapping[str, Any]]) -> str:
+        """The Task whose transcript says most: the tally or, where it never began, the first that did; else empty."""
+        begun = [] if self.kind == COMMAND else [task for task in self.rows(tasks) if _has_begun(task)]
+        names = [task["metadata"]["name"] for task in begun]
+        tally = f"tally-{self.suffix}"
+        return tally if tally in names else next(iter(names), "")
 
     def _build_task(self, step: Step) -> dict[str, Any]:
         spec = self._build_command(step) if self.kind == COMMAND else self._build_prompt(step)
@@ -143,6 +150,14 @@ class Quickstart:
         if step.reads_input:
             spec["context"] = [self.source.context_path]
         return spec | ({"outputSchema": step.schema} if step.schema else {})
+
+
+def _phase(task: Mapping[str, Any]) -> str:
+    return str((task.get("status") or {}).get("phase", ""))
+
+
+def _has_begun(task: Mapping[str, Any]) -> bool:
+    return bool((task.get("status") or {}).get("attempts"))
 
 
 def load_quickstart(source: Archive, kind: str) -> Quickstart:

@@ -55,16 +55,22 @@ def run_start(arguments: Namespace) -> int:
     ended = run_quickstart(home, cluster, progress, quickstart)
     print(f"{quickstart.source.files} files of {Path(arguments.quickstart).resolve()}\n")
     print(render_tasks(ended, run_times(home), runner))
-    print("\n" + next_steps(home, quickstart.session))
+    print("\n" + next_steps(home, quickstart.find_session(ended)))
     return 0 if all(task["status"]["phase"] == "Succeeded" for task in ended) else 1
 
 
 def run_quickstart(
     home: Home, cluster: Cluster, progress: Progress, quickstart: Quickstart
 ) -> Sequence[Mapping[str, Any]]:
-    """Send what the Tasks read, apply them, and wait until they ended; returns them in the diamond's order."""
+    """Send what the Tasks read, apply them, and wait until they ended; returns them in the diamond's order.
+
+    What succeeded before has its result; what did not is done again, as the reason may be gone: a key, a gateway.
+    """
     for archive in quickstart.archives:
         put_archive(cluster, archive)
+    again = quickstart.find_failed(cluster.tasks())
+    if again:
+        run_kubectl(home.kubeconfig, ["delete", "tasks", *again, "--ignore-not-found"])
     body = {"apiVersion": "v1", "kind": "List", "items": quickstart.build_tasks()}
     run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=json.dumps(body))
     return wait_until_ended(cluster, progress, quickstart)

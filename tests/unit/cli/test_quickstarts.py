@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -60,3 +61,30 @@ def test_the_scripted_model_knows_every_prompt(step: Step) -> None:
     text = data_file(f"samples/prompts/{step.work}").read_text().lower()
 
     assert len([phrase for phrase in SCRIPTS if phrase in text]) == 1
+
+
+def ended(quickstart: Quickstart, phase: str, attempts: dict[str, int]) -> list[dict[str, Any]]:
+    """Its Tasks as they ended, with so many attempts by the first part of the name."""
+    tasks = quickstart.build_tasks()
+    for task in tasks:
+        task["status"] = {"phase": phase, "attempts": attempts.get(task["metadata"]["name"].rsplit("-", 1)[0], 0)}
+    return tasks
+
+
+@pytest.mark.parametrize(("phase", "again"), [("Failed", 5), ("Cancelled", 5), ("Succeeded", 0), ("Running", 0)])
+def test_what_failed_is_done_again(phase: str, again: int) -> None:
+    """The same command with another key or gateway must not show the failure of before."""
+    quickstart = load_quickstart(SOURCE, "claude")
+
+    assert len(quickstart.find_failed(ended(quickstart, phase, {}))) == again
+
+
+@pytest.mark.parametrize(
+    ("attempts", "name"),
+    [({"overview": 1, "tally": 1}, "tally"), ({"definitions": 1}, "definitions"), ({}, "")],
+)
+def test_the_transcript_that_is_named_is_there(attempts: dict[str, int], name: str) -> None:
+    """The tally's says most, but a Task that never began has none."""
+    quickstart = load_quickstart(SOURCE, "claude")
+
+    assert quickstart.find_session(ended(quickstart, "Failed", attempts)).rpartition("-")[0] == name
