@@ -77,7 +77,7 @@ def load_note(folder: Path) -> Note | None:
 
 def find_session(folder: Path, config: Path, attempt: int) -> Note | None:
     """Return the session that this attempt continues; None when it begins anew."""
-    note = load_note(folder)
+    note = load_note(folder) if attempt > 1 else None  # before a first one, another task's commands left it
     if note is None or note.attempt != attempt - 1 or note.reason not in RESUMABLE:
         return None
     kept = [path for path in config.glob(f"projects/*/{note.session}.jsonl") if path.is_file()]

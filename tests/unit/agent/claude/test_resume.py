@@ -65,6 +65,12 @@ def test_no_other_attempt_continues_it(tmp_path: Path, config: Path, attempt: in
     assert continued(tmp_path, config, attempt) == ""
 
 
+def test_a_first_attempt_continues_nothing(tmp_path: Path, config: Path) -> None:
+    """What lies there then was put there by another task that knew the uid: its parent does."""
+    note(tmp_path, attempt=0)
+    assert continued(tmp_path, config, 1) == ""
+
+
 def continued(folder: Path, config: Path, attempt: int) -> str:
     """The id of the session that this attempt would continue, or nothing."""
     note = find_session(folder, config, attempt)
