@@ -191,11 +191,11 @@ def build_shower(*, is_whole: bool) -> Show:
 
 
 def show_json(records: Iterable[dict[str, Any]]) -> bool:
-    """Print lines as they are, and say whether there were any."""
+    """Print lines as they are, in ASCII: a terminal obeys none, and any can be written. Say whether there were any."""
     found = False
     for record in records:
         found = True
-        print(json.dumps(record, ensure_ascii=False, separators=(",", ":")), flush=True)
+        print(json.dumps(record, separators=(",", ":")), flush=True)
     return found
 
 

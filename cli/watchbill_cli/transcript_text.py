@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 MAX_LINES = 6  #: of a tool's answer and of the prompt, unless all is asked for
 MAX_WIDTH = 160  #: characters of a shortened line
+MAX_AMOUNT = 2**53  #: of milliseconds or dollars
 INDENT = " " * 10
 SUBJECTS = ("command", "file_path", "pattern", "path", "name", "text", "url", "query", "prompt")  #: first one is shown
 GOOD, BAD = "✓", "✗"
@@ -123,7 +124,7 @@ def describe_note(line: Line) -> str:
     if line.get("kind") == "retry":
         status = line.get("error_status") or "no connection"
         wait = line.get("retry_delay_ms")
-        after = f" after {wait / 1000:.1f} s" if isinstance(wait, int | float) else ""
+        after = f" after {wait / 1000:.1f} s" if _is_amount(wait) else ""
         return _plain(f"the model's API answered {status} ({line.get('error')}): try {line.get('attempt')}{after}")
     given = line.get("data")
     data = given if isinstance(given, Mapping) else {}
@@ -135,7 +136,12 @@ def describe_note(line: Line) -> str:
 
 def _cost(line: Line) -> str:
     cost = line.get("costUSD")
-    return f", ${cost:.4f}" if isinstance(cost, int | float) else ""
+    return f", ${cost:.4f}" if _is_amount(cost) else ""
+
+
+def _is_amount(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number that an honest agent could have written: any other may be too large to show."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_AMOUNT
 
 
 def _clock(line: Line) -> str:

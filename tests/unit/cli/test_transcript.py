@@ -80,11 +80,13 @@ def test_it_outlives_its_agent(layout: Layout, capsys: pytest.CaptureFixture[str
 def test_json_is_what_the_file_holds(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     """Line by line, for scripts."""
     record(layout, 1)
-    path = put(workspace(layout), 1, "said")
+    path = put(workspace(layout), 1, "said", "h\N{LATIN SMALL LETTER E WITH ACUTE}", "\ud800 \x9b2J")
 
     assert main(["transcript", "n1", "-o", "json"]) == 0
     written = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == written
+    shown = capsys.readouterr().out
+    assert [json.loads(line) for line in shown.splitlines()] == written
+    assert "\x9b" not in shown
 
 
 def test_following_shows_every_attempt_and_ends_with_the_task(

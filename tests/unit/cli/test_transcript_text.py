@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +80,15 @@ def test_a_failure_says_why() -> None:
     result = {"kind": "result", "outcome": "Failed", "reason": "Refused", "message": "The model refused."}
 
     assert show(result)[-2:] == ["✗ Failed Refused after 0 turns, 0 s", "The model refused."]
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), float("inf"), float("nan"), True], ids=range(5))
+def test_a_number_that_makes_no_sense_is_left_out(number: float) -> None:
+    """An agent wrote it."""
+    shown = show({"kind": "result", "costUSD": number}, {"kind": "retry", "retry_delay_ms": number})
+
+    assert "$" not in shown[1]
+    assert " s" not in shown[-1]
 
 
 def test_a_model_that_takes_over_is_named() -> None:
