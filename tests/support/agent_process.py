@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 from watchbill_coordination.core.messages import Ack, Assign, Finished, Message, Registered
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.storage.layout import WORKSPACE_PARTS, Layout
@@ -47,7 +47,7 @@ class AgentProcess:
         self._seq = 1
         self.process: subprocess.Popen[bytes] | None = None
         self.log: IO[bytes] | None = None  # where its stderr goes; None: to that of the test
-        self.patience_seconds = 30.0  # with which `expect` waits
+        self.patience_seconds = PATIENCE_SECONDS  # with which `expect` waits
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the agent."""
@@ -162,7 +162,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def read_pid(path: Path, seconds: float = 30.0) -> int:
+def read_pid(path: Path, seconds: float = PATIENCE_SECONDS) -> int:
     """Wait until a command has written its pid there and return it."""
 
     def read() -> int:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 
 KEY = "sk-ant-marked-0123456789-marked"
 TASK = "0b1c2d3e-0000-4000-8000-00000000abcd"
@@ -29,16 +29,16 @@ FOLDERS = ("sockets", "grants", "ledger", "credentials")
 class SocketConnection(http.client.HTTPConnection):
     """HTTP on a Unix socket, however long its path."""
 
-    def __init__(self, path: Path, timeout: float = 20.0) -> None:
+    def __init__(self, path: Path, timeout: float = PATIENCE_SECONDS) -> None:
         super().__init__("broker.internal", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
         """Connect by the folder's descriptor: a path may have more than 107 bytes."""
-        self.sock = connect(self._path, self.timeout or 20.0)
+        self.sock = connect(self._path, self.timeout or PATIENCE_SECONDS)
 
 
-def connect(path: Path, timeout: float = 20.0) -> socket.socket:
+def connect(path: Path, timeout: float = PATIENCE_SECONDS) -> socket.socket:
     """A connection to a Unix socket."""
     folder = os.open(path.parent, os.O_PATH)
     try:
@@ -88,21 +88,21 @@ class BrokerProcess:
         """End the process and remove its folders."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_SECONDS)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def kill(self) -> None:
         """SIGKILL."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_SECONDS)
 
     def stop(self) -> float:
         """SIGTERM; returns how many seconds it took."""
         assert self.process is not None
         start = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(PATIENCE_SECONDS)
         return time.monotonic() - start
 
     def set_credential(self, value: str | None, name: str = "ANTHROPIC_API_KEY") -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from support.agent_process import AgentProcess, is_alive, read_pid
 from support.model_stub import ModelStub, Received
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 from watchbill_agent import process_group
 from watchbill_coordination.core.messages import Finished
 from watchbill_coordination.core.specs import TaskUid
@@ -24,7 +24,6 @@ from watchbill_coordination.storage.layout import transcript_file
 
 MODEL = "claude-sonnet-5-5"
 SHORT = {"CLAUDE_CODE_MAX_RETRIES": "0", "CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS": "10000"}
-PATIENCE_SECONDS = 90.0  #: for anything that a session does, on a machine that is busy with other tests
 
 
 class ClaudeLab:
@@ -50,7 +49,6 @@ class ClaudeLab:
             "WATCHBILL_SOCKETS": str(self.sockets),
         }
         self.agent = AgentProcess(root, SHORT | variables | (environment or {}))
-        self.agent.patience_seconds = PATIENCE_SECONDS
         self.work = self.agent.workspace / "work"
 
     def __enter__(self) -> ClaudeLab:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from support.api_server import ApiServer
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
 
@@ -111,7 +111,7 @@ class OperatorProcess:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = 20.0) -> int:
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for its end; return the exit code."""
         assert self.process is not None
         return self.process.wait(seconds)

@@ -8,8 +8,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_SECONDS = 90.0  #: what a slow machine may take for anything that happens; each test has two minutes
 
-def wait_for(question: Callable[[], T], what: str, seconds: float = 30.0, every: float = 0.05) -> T:
+
+def wait_for(question: Callable[[], T], what: str, seconds: float = PATIENCE_SECONDS, every: float = 0.05) -> T:
     """Ask until the answer is true and return it; fail with `what` when the time is over."""
     until = time.monotonic() + seconds
     while not (answer := question()):

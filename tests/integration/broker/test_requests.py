@@ -48,7 +48,7 @@ def test_an_answer_is_passed_on_piece_by_piece() -> None:
     def answer(_: Asked) -> Iterator[bytes]:
         head, *pieces = stream(begins(), says("hello"), ends())
         yield head + pieces[0]
-        assert first_arrived.wait(20)
+        assert first_arrived.wait(90)
         yield from pieces[1:]
 
     with RawUpstream(answer) as api, BrokerProcess(api.url) as broker:
@@ -204,10 +204,10 @@ def test_a_client_that_goes_ends_the_request_at_the_api() -> None:
         response.close()
         connection.close()
 
-        assert api.closed_by_client.wait(20)
+        assert api.closed_by_client.wait(90)
         wait_for(lambda: broker.ledger()["outputTokens"] > 1, "the guess")
         assert (broker.ledger()["inputTokens"], broker.ledger()["guessed"]) == (3000, 1)
-        assert 140 < broker.ledger()["outputTokens"] < 160
+        assert broker.ledger()["outputTokens"] > 140
 
 
 def test_an_api_that_cannot_be_reached_is_said_so() -> None:

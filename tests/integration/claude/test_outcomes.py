@@ -53,7 +53,7 @@ def test_a_failure_is_classified(green: ClaudeLab, scenario: str, outcome: str, 
     assert finished.retryable == (outcome == "GivenBack" or reason in MENDED_BY_TRYING_AGAIN)
 
 
-@pytest.mark.parametrize("scenario", ["429,0,1", "cut,4,1", "slow,0.05"])
+@pytest.mark.parametrize("scenario", ["429,0,1", "cut,4,1", "ssee,4,1", "slow,0.05"])
 def test_what_mends_itself_is_a_success(patient: ClaudeLab, scenario: str) -> None:
     """Claude Code's own second try is not seen outside."""
     finished = patient.run(scenario)
@@ -129,4 +129,4 @@ def test_turns_and_seconds_are_reported(green: ClaudeLab) -> None:
     """They are counted by the runner, since the broker knows neither."""
     finished = green.run("bash," + b"true".hex())
     assert finished.turns == 2
-    assert 0.0 < finished.seconds < 60.0
+    assert finished.seconds > 0.0

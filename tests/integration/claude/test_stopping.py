@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 from support.agent_process import is_alive, kill_hard
 from support.claude_lab import ClaudeLab
 from support.model_scenarios import runs, says
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 from watchbill_coordination.core.messages import Cancel, Drain, Released
 from watchbill_coordination.core.specs import TaskUid
 
@@ -21,7 +21,6 @@ pytest.importorskip("claude_agent_sdk")
 pytestmark = pytest.mark.claude
 
 MakeLab = Callable[..., ClaudeLab]
-GRACE_SECONDS = 25.0  #: of a pod; the runner needs five, and a slow machine more
 SLEEP = "echo $$ > pid; exec sleep 600"
 
 
@@ -36,13 +35,11 @@ def cancel(lab: ClaudeLab, task: str) -> None:
 
 
 def test_a_cancelled_session_that_waits_for_the_model_ends(green: ClaudeLab) -> None:
-    """Within the grace period, as Cancelled, with nothing alive."""
+    """As Cancelled, with nothing alive; the model would never have answered."""
     task = green.begin("hang")
     green.wait_for_request(task)
-    began = time.monotonic()
     cancel(green, task)
     finished = green.end(task)
-    assert time.monotonic() - began < GRACE_SECONDS
     assert (finished.outcome, finished.reason) == ("Cancelled", "Cancelled")
     assert green.find_running() == set()
 
@@ -75,7 +72,7 @@ def test_a_session_has_a_deadline(green: ClaudeLab) -> None:
 def test_a_daemon_that_a_command_leaves_behind_is_ended(green: ClaudeLab) -> None:
     """It has its own session and no parent; it ends all the same."""
     daemon = "setsid nohup sh -c 'echo $$ > pid; exec sleep 600' > /dev/null 2>&1 &"
-    waiting = "timeout 5 sh -c 'until [ -s pid ]; do :; done'"
+    waiting = "timeout 100 sh -c 'until [ -s pid ]; do :; done'"
     finished = green.run("bash," + f"{daemon} {waiting}".encode().hex())
     assert finished.outcome == "Succeeded", finished
     assert not is_alive(green.read_pid(finished.task))
@@ -88,6 +85,17 @@ def test_a_killed_claude_code_is_a_crash_that_is_retried(green: ClaudeLab) -> No
     finished = green.end(task)
     assert (finished.outcome, finished.reason, finished.retryable) == ("Failed", "CliCrashed", True), finished
     assert not is_alive(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_claude_code_that_is_told_to_end_is_no_success(green: ClaudeLab, number: int) -> None:
+    """By somebody else, while it waits for the model; another try may help."""
+    task = green.begin("hang")
+    green.wait_for_request(task)
+    os.kill(green.find_program(), number)
+    finished = green.end(task)
+    assert (finished.outcome, finished.retryable) == ("Failed", True), finished
+    assert finished.reason in ("CliCrashed", "Interrupted")
 
 
 def test_nothing_outlives_a_killed_runtime(make_lab: MakeLab) -> None:
@@ -124,14 +132,12 @@ def test_a_new_life_ends_what_a_killed_one_left(make_lab: MakeLab) -> None:
 
 
 def test_a_terminated_agent_gives_its_session_back(make_lab: MakeLab) -> None:
-    """SIGTERM: within the grace period nothing runs, and the operator hears `released`."""
+    """SIGTERM: nothing runs any more, the agent is gone, and the operator hears `released`."""
     lab = make_lab()
     _, pid = begin_command(lab)
     assert lab.agent.process is not None
-    began = time.monotonic()
     lab.agent.process.terminate()
-    assert lab.agent.process.wait(30) == 0
-    assert time.monotonic() - began < GRACE_SECONDS
+    assert lab.agent.process.wait(PATIENCE_SECONDS) == 0
     assert not is_alive(pid)
     assert lab.agent.said(Released)
 
@@ -144,6 +150,16 @@ def test_a_drain_lets_a_session_end(make_lab: MakeLab) -> None:
     lab.agent.deliver(Drain(deadline_seconds=60.0))
     assert lab.end(task).outcome == "Succeeded"
     lab.agent.expect(Released)
+
+
+def test_a_drain_that_is_over_gives_the_session_back(make_lab: MakeLab) -> None:
+    """It is interrupted at the drain's deadline, and nothing of it is alive."""
+    lab = make_lab()
+    task, pid = begin_command(lab)
+    lab.agent.deliver(Drain(deadline_seconds=0.1))
+    lab.agent.expect(Released)
+    assert not is_alive(pid)
+    assert lab.transcript(task)[-1]["outcome"] == "Cancelled"
 
 
 def test_a_session_that_asks_in_a_loop_is_stopped(green: ClaudeLab) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.agent_process import is_alive
 from support.claude_lab import MODEL, ClaudeLab
 from support.model_scenarios import encode
 from support.model_stub import ModelStub
@@ -158,6 +159,15 @@ def test_50_megabytes_of_output_do_no_harm(green: ClaudeLab) -> None:
     assert size < 200_000
 
 
+def test_a_command_that_takes_too_long_is_ended_and_the_session_goes_on(make_lab: MakeLab) -> None:
+    """It is not moved to the background, which would give the prompt two answers."""
+    lab = make_lab(environment={"BASH_DEFAULT_TIMEOUT_MS": "1000"})
+    finished = lab.run("bash," + b"echo $$ > pid; exec tail -f /dev/null".hex())
+    assert (finished.outcome, finished.result) == ("Succeeded", "Done with Bash."), finished
+    assert "timed out" in lab.requests(finished)[-1].tool_results[-1]
+    assert not is_alive(lab.read_pid(finished.task))
+
+
 def test_a_message_of_3_megabytes_is_taken(green: ClaudeLab) -> None:
     """The SDK's own limit would be one."""
     finished = green.run("bigtext,3000000")
@@ -209,7 +219,7 @@ def test_a_missing_sdk_is_said_in_a_sentence(tmp_path: Path) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
     )
     assert done.returncode == 78
     assert "pip install 'watchbill[claude]'" in done.stderr

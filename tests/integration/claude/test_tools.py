@@ -11,7 +11,7 @@ import pytest
 from support.agent_process import is_alive, kill_hard
 from support.claude_lab import ClaudeLab
 from support.model_scenarios import scripted
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 from watchbill_coordination.core.messages import (
     Answer,
     Cancel,
@@ -216,7 +216,7 @@ def test_a_stop_signal_ends_a_session_that_waits_for_an_answer(make_lab: MakeLab
     lab.agent.process.send_signal(signal.SIGTERM)
 
     lab.agent.expect(Released)
-    assert lab.agent.process.wait(20) == 0
+    assert lab.agent.process.wait(PATIENCE_SECONDS) == 0
     assert not is_alive(program)
     assert not lab.agent.said(Finished)
 
@@ -229,7 +229,7 @@ def test_an_agent_that_is_killed_while_a_tool_waits_leaves_nothing(make_lab: Mak
     program = lab.find_program()
     assert lab.agent.process is not None
     kill_hard(lab.agent.agent_pid)
-    lab.agent.process.wait(20)
+    lab.agent.process.wait(PATIENCE_SECONDS)
     wait_for(lambda: not is_alive(program), "the end of Claude Code")
     answer(lab, request, token=1)
     lab.agent.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator
 
@@ -36,7 +35,7 @@ class Pair:
             first.append(number)
             return find_step(scenario, number - first[0], body)
 
-        self._known = len(self.asked)
+        self._known = len(self.lab.stub.requests(self._run))
         self.lab.stub.play(self._run, find)
         self.lab.stub.accept_keys(self._run, KEY)
         self.broker.set_credential(KEY)
@@ -84,18 +83,16 @@ def test_the_model_gets_the_key_and_the_session_does_not(pair: Pair) -> None:
 
 def test_the_time_of_a_rate_limit_is_passed_on(pair: Pair) -> None:
     """Claude Code does not tell it; the broker has seen the header."""
-    finished = pair.run("429,120")
+    finished = pair.run("429,3600")
     assert (finished.outcome, finished.reason) == ("GivenBack", "RateLimited")
-    assert 100 < finished.retry_after_seconds <= 120
+    assert 3000 < finished.retry_after_seconds <= 3600
 
 
 def test_a_long_wait_is_the_schedulers(pair: Pair) -> None:
     """Claude Code would wait 45 s and hold the slot."""
-    began = time.monotonic()
     finished = pair.run("429,45")
     assert (finished.outcome, finished.reason) == ("GivenBack", "RateLimited"), finished
-    assert time.monotonic() - began < 40
-    assert 30 < finished.retry_after_seconds <= 45
+    assert len(pair.asked) == 1
 
 
 def test_a_budget_that_the_broker_holds_ends_the_session(pair: Pair) -> None:
@@ -130,7 +127,7 @@ def test_a_model_that_cannot_be_reached_is_a_failure_of_the_network(pair: Pair) 
 
 def test_a_broker_that_is_killed_in_a_command_costs_nothing_once_it_is_back(pair: Pair) -> None:
     """The session asks again on the new socket."""
-    command = "echo $$ > pid; timeout 20 sh -c 'until [ -e go ]; do :; done'"
+    command = "echo $$ > pid; timeout 100 sh -c 'until [ -e go ]; do :; done'"
     pair.play("bash," + command.encode().hex())
     task = pair.begin()
     pid = pair.lab.read_pid(task)
@@ -147,7 +144,7 @@ def test_a_broker_that_is_killed_in_a_command_costs_nothing_once_it_is_back(pair
 
 def test_a_key_that_is_replaced_in_a_session_is_used_at_once(pair: Pair) -> None:
     """Nothing is restarted."""
-    command = "echo $$ > pid; timeout 20 sh -c 'until [ -e go ]; do :; done'"
+    command = "echo $$ > pid; timeout 100 sh -c 'until [ -e go ]; do :; done'"
     pair.play("bash," + command.encode().hex())
     task = pair.begin()
     pair.lab.read_pid(task)

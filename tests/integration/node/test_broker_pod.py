@@ -147,7 +147,7 @@ def a_running_pod(lab: NodeLab, upstream: str, script: str) -> Iterator[str]:
     name = start_pod(lab, upstream, script)
     try:
         lab.wait_phase(name, "Running")
-        wait_for(lambda: sockets_of(lab), "the broker serves the attempt", 20.0)
+        wait_for(lambda: sockets_of(lab), "the broker serves the attempt")
         yield name
     finally:
         lab.delete(name)
@@ -156,7 +156,7 @@ def a_running_pod(lab: NodeLab, upstream: str, script: str) -> Iterator[str]:
 
 def wait_said(lab: NodeLab, name: str, words: str, times: int = 1) -> str:
     """What the agent said, once it said these words so often."""
-    wait_for(lambda: lab.log(name, container="agent").count(words) >= times, f"the agent says {words!r}", 20.0)
+    wait_for(lambda: lab.log(name, container="agent").count(words) >= times, f"the agent says {words!r}")
     return lab.log(name, container="agent")
 
 
@@ -214,9 +214,9 @@ def test_a_broker_that_is_killed_serves_again(crew: NodeLab, talking: tuple[str,
 
     os.kill(find_broker(crew), signal.SIGKILL)
 
-    wait_for(lambda: restarts_of(crew, name)["broker"] > before["broker"], "the broker is started again", 20.0)
+    wait_for(lambda: restarts_of(crew, name)["broker"] > before["broker"], "the broker is started again")
     seen = len(keys)
-    wait_for(lambda: len(keys) > seen, "the model is asked again", 20.0)
+    wait_for(lambda: len(keys) > seen, "the model is asked again")
     assert restarts_of(crew, name) == {"agent": before["agent"], "broker": before["broker"] + 1}
 
 
@@ -253,6 +253,6 @@ def test_a_key_that_is_replaced_is_used_without_a_restart(crew: NodeLab, talking
     before = restarts_of(crew, name)
 
     write_key(crew, NEW_KEY)
-    wait_for(lambda: keys[-1] == NEW_KEY, "the broker uses the new key", 20.0)
+    wait_for(lambda: keys[-1] == NEW_KEY, "the broker uses the new key")
 
     assert restarts_of(crew, name) == before

@@ -26,7 +26,7 @@ with socket.socket(socket.AF_UNIX) as server:
 ASK = """
 import os, signal, socket, time
 os.chdir('/run/sockets')
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 90
 while time.monotonic() < deadline:
     try:
         with socket.socket(socket.AF_UNIX) as client:
@@ -89,7 +89,7 @@ def run_pod(lab: NodeLab, *containers: dict[str, Any], volumes: list[dict[str, A
 def wait_log(lab: NodeLab, name: str, words: str, container: str) -> str:
     """What a container said, once it said these words."""
     lab.wait_until(name, lambda item: item["status"].get("phase") == "Running", "running")
-    wait_for(lambda: words in lab.log(name, container=container), f"{container} of {name} says {words!r}", 20.0)
+    wait_for(lambda: words in lab.log(name, container=container), f"{container} of {name} says {words!r}")
     return lab.log(name, container=container)
 
 

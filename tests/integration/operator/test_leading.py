@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 
 import pytest
 
 from support.api_server import ApiServer
 from support.local_system import agent
-from support.operator_process import AGENTS, LEASE, LEASE_SECONDS, TASKS, OperatorProcess, task
+from support.operator_process import AGENTS, LEASE, TASKS, OperatorProcess, task
 from support.volumes import hold_up_opening, let_go
 from support.waiting import wait_for
 from watchbill_coordination.storage.epochs import acquire_epoch, load_own_holder
@@ -18,6 +17,7 @@ from watchbill_coordination.storage.layout import Layout
 
 PODS = "/api/v1/namespaces/default/pods"
 Start = Callable[..., OperatorProcess]
+LONG_LEASE = {"WATCHBILL_LEASE_SECONDS": "3600"}  #: whoever leads within a test has not waited for its end
 pytestmark = [pytest.mark.long, pytest.mark.usefixtures("server")]  # Leases run out
 
 
@@ -43,24 +43,19 @@ def test_a_second_operator_waits_and_says_for_whom(operator: Start) -> None:
 
 def test_a_clean_stop_hands_over_at_once(operator: Start) -> None:
     """The Lease is given back, so nobody waits for it to run out."""
-    one, two = operator("one").lead(), operator("two").start()
+    one, two = operator("one", **LONG_LEASE).lead(), operator("two", **LONG_LEASE).start()
     wait_for(lambda: two.status, "the second one waits")
     assert one.stop() == 0
-    began = time.monotonic()
     two.wait_until_leading()
 
-    assert time.monotonic() - began < LEASE_SECONDS
     assert two.status["epoch"] == one.status["epoch"] + 1
 
 
 def test_a_killed_operator_is_replaced_at_once_on_its_host(operator: Start) -> None:
     """Its process is gone for certain."""
-    one = operator("one").lead()
-    one.stop(signal.SIGKILL)
-    began = time.monotonic()
-    operator("two").lead()
+    operator("one", **LONG_LEASE).lead().stop(signal.SIGKILL)
 
-    assert time.monotonic() - began < LEASE_SECONDS + 1
+    assert operator("two", **LONG_LEASE).lead().is_alive
 
 
 def test_an_operator_that_stood_still_is_replaced_and_gives_up(server: ApiServer, operator: Start) -> None:
@@ -147,7 +142,7 @@ def test_the_lease_is_kept_while_the_log_is_read(server: ApiServer, operator: St
     one.start()
     wait_for(lambda: one.status.get("http") and "reading the log" in one.get("/readyz")[1], "it reads the log")
     renewed = server.get(LEASE)["spec"]["renewTime"]
-    wait_for(lambda: server.get(LEASE)["spec"]["renewTime"] != renewed, "the lease is renewed", 10)
+    wait_for(lambda: server.get(LEASE)["spec"]["renewTime"] != renewed, "the lease is renewed")
 
     assert one.get("/healthz")[0] == 200
     let_go(pipe)
@@ -169,11 +164,9 @@ def test_a_stop_while_the_log_is_read_leaves_nobody_behind_on_the_volume(operato
 
 def test_a_stop_is_quick_and_seals_the_log(operator: Start) -> None:
     """The next start need not repair anything."""
-    one = operator().lead()
-    began = time.monotonic()
+    one = operator("one", **LONG_LEASE).lead()
 
     assert one.stop() == 0
-    assert time.monotonic() - began < 5
     assert one.types()[-1] == "LogSealed"
 
 

@@ -34,7 +34,7 @@ def converse(play: Callable[[Client, socket.socket], Awaitable[None]]) -> None:
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         with theirs:
-            await asyncio.wait_for(play(Client(reader, writer), theirs), 20)
+            await asyncio.wait_for(play(Client(reader, writer), theirs), 90)
         writer.close()
 
     asyncio.run(run())

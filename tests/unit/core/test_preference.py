@@ -241,9 +241,10 @@ def test_a_preference_that_is_over_does_not_come_back() -> None:
     ledger.do(lose())
     ledger.wait(61)
     ledger.do(submit("t", generation=2, suspend=True, **PREFERRING))
-    ledger.do(submit("t", generation=3, **PREFERRING))
+    events = ledger.do(submit("t", generation=3, **PREFERRING))
 
     assert (ledger.task("t").phase, ledger.task("t").preferred) == (Phase.QUEUED, None)
+    assert "PreferenceEnded" not in names(events)
 
 
 def test_a_deleted_task_prefers_nobody() -> None:

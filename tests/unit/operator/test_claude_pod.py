@@ -117,6 +117,13 @@ def test_a_brokers_uid_is_nobody_elses(namespace: str, agent: str, one: int, oth
     assert (broker == build_broker_user_id(namespace, agent, other)) == (one == other)
 
 
+def test_the_agent_is_not_told_where_the_broker_asks() -> None:
+    """A gateway's address is the broker's business; the agent asks its socket."""
+    agent = claude_agent(claude={"baseURL": "http://gateway:8080"})
+
+    assert claude_settings(agent)["baseURL"] == ""
+
+
 def test_containers_do_not_see_each_others_processes() -> None:
     """Kubernetes' default, which is left alone."""
     assert "shareProcessNamespace" not in build_pod(claude_agent(), 0, SETTINGS)["spec"]

@@ -83,11 +83,29 @@ def test_a_success_has_turns_and_seconds() -> None:
     assert (outcome.outcome, outcome.turns, outcome.seconds, outcome.result) == ("Succeeded", 2, 1.5, "done")
 
 
+@pytest.mark.parametrize(
+    ("fields", "schema", "reason", "retryable"),
+    [
+        ({"exit_code": 1}, False, "CliCrashed", True),  # a full disk
+        ({}, True, "SchemaNotMet", False),
+        ({"text": " "}, False, "EmptyAnswer", True),
+        ({"model_stop": "max_tokens"}, False, "TruncatedAnswer", True),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_a_failure(
+    fields: dict[str, Any], schema: bool, reason: str, retryable: bool
+) -> None:
+    """Though the session says that all is well."""
+    judged = judge(replace(GOOD, **fields), schema=schema)
+    assert (judged.outcome, judged.reason, judged.retryable) == ("Failed", reason, retryable)
+
+
 CASES: list[tuple[dict[str, Any], str, str, bool]] = [
     ({"status": 429}, "GivenBack", "RateLimited", True),
     ({"message_error": "rate_limit"}, "GivenBack", "RateLimited", True),
     ({"status": 529, "message_error": "server_error"}, "GivenBack", "Overloaded", True),
     ({"status": 401}, "GivenBack", "AuthenticationFailed", True),
+    ({"status": 403}, "GivenBack", "AuthenticationFailed", True),
     ({"status": 402}, "GivenBack", "BillingProblem", True),
     ({"message_error": "billing_error", "status": 400}, "GivenBack", "BillingProblem", True),
     ({"status": 503}, "Failed", "ServerError", True),
@@ -115,17 +133,19 @@ def test_a_failure_has_its_reason(fields: dict[str, Any], outcome: str, reason: 
 
 
 @pytest.mark.parametrize(
-    ("refused", "outcome", "reason"),
+    ("refused", "outcome", "reason", "retryable"),
     [
-        ("budget", "Failed", "BudgetExceeded"),
-        ("credential", "GivenBack", "CredentialMissing"),
-        ("network", "Failed", "NetworkError"),
+        ("budget", "Failed", "BudgetExceeded", False),
+        ("credential", "GivenBack", "CredentialMissing", True),
+        ("network", "Failed", "NetworkError", True),
     ],
 )
-def test_what_the_broker_refused_is_no_fault_of_the_api(refused: str, outcome: str, reason: str) -> None:
+def test_what_the_broker_refused_is_no_fault_of_the_api(
+    refused: str, outcome: str, reason: str, retryable: bool
+) -> None:
     """Claude Code sees only a status."""
     judged = judge(replace(BAD, status=403), BrokerReport(refused=refused))
-    assert (judged.outcome, judged.reason) == (outcome, reason)
+    assert (judged.outcome, judged.reason, judged.retryable) == (outcome, reason, retryable)
 
 
 def test_the_broker_knows_how_long_to_wait() -> None:
@@ -155,6 +175,7 @@ PROGRAMS: list[tuple[dict[str, Any], str, bool]] = [
     ({"exit_code": 1, "last_words": "Error: ENOSPC: no space left"}, "WorkspaceFailed", True),
     ({"not_started": "no such file"}, "Misconfigured", False),
     ({"exit_code": -9}, "CliCrashed", True),
+    ({"exit_code": 0}, "CliCrashed", True),  # after SIGINT
     ({"exit_code": 143}, "CliCrashed", True),
     ({"failure": "JSON message exceeded"}, "CliCrashed", True),
     ({}, "CliCrashed", True),

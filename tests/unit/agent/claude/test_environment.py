@@ -72,6 +72,13 @@ def test_settings_of_patience_are_the_users() -> None:
     assert built["CLAUDE_CODE_MAX_RETRIES"] == "7"
 
 
+def test_one_prompt_has_one_answer_and_leaves_no_memory() -> None:
+    """No command goes on in the background, and nothing is remembered beside the session."""
+    built = build_cli_environment({"CLAUDE_CODE_DISABLE_AUTO_MEMORY": "0"}, WITH_BROKER, HOMES, socket="/s")
+    names = ("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "CLAUDE_CODE_DISABLE_AUTO_MEMORY")
+    assert {built[name] for name in names} == {"1"}
+
+
 def test_quiet_is_not_the_users_to_set() -> None:
     """No connection but that to the model."""
     built = build_cli_environment({"DISABLE_TELEMETRY": "0"}, WITHOUT, HOMES, socket="")

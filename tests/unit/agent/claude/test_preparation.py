@@ -124,6 +124,14 @@ def test_a_structure_that_the_session_wrote_itself_does_not_count(tmp_path: Path
     assert output.exists() == (structured is not None)
 
 
+def test_no_file_of_a_result_holds_a_known_secret(tmp_path: Path) -> None:
+    """Neither the answer nor its structured form."""
+    secret = "marked-secret-value"
+    write_result(tmp_path, f"it is {secret}", {"it": secret}, Redactor([secret]))
+    assert [path.name for path in (tmp_path / "result").iterdir() if secret in path.read_text()] == []
+    assert len([*(tmp_path / "result").iterdir()]) == 2
+
+
 def test_a_result_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     """Nothing is written elsewhere."""
     (tmp_path / "elsewhere").mkdir()

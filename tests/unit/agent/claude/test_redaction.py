@@ -45,6 +45,14 @@ def test_a_known_value_is_found_in_base64(secret: str, before: bytes, after: byt
     assert inner not in left
 
 
+def test_a_known_value_is_found_in_base64_for_addresses() -> None:
+    """Whose alphabet has other characters for two."""
+    secret = "a key >>>???~~~ with odd characters"
+    encoded = base64.urlsafe_b64encode(secret.encode()).decode()
+    assert {"-", "_"} <= set(encoded)
+    assert len(Redactor([secret]).hide_known(encoded)) < len(REDACTED) + 8
+
+
 @pytest.mark.parametrize(
     "token",
     [

@@ -99,6 +99,14 @@ def test_a_note_that_is_no_file_is_no_note(tmp_path: Path, kind: str) -> None:
     assert load_note(tmp_path) is None
 
 
+@pytest.mark.parametrize("session", ["*", "--help", "../../x", SESSION.upper() + "\n", ""])
+def test_a_note_whose_session_is_no_id_is_no_note(tmp_path: Path, config: Path, session: str) -> None:
+    """Commands can write it, and it becomes an argument of Claude Code."""
+    write_note(tmp_path, Note(attempt=1, session=session, reason=RUNNING))
+    assert load_note(tmp_path) is None
+    assert continued(tmp_path, config, 2) == ""
+
+
 def test_a_cleared_folder_is_empty_but_for_what_is_kept(config: Path) -> None:
     """Files of that name are not kept."""
     (config / ".claude.json").write_text("broken")
