@@ -93,7 +93,9 @@ def build_agents(runner: Runner) -> dict[str, Any]:
     for agent in agents if runner.is_claude else ():
         claude = agent["spec"]["runner"]["claude"]
         claude["credentialSecret"] = runner.secret
-        agent["spec"] |= {"model": runner.model} if runner.model else {}
+        if runner.model:
+            agent["spec"]["model"] = runner.model
+            agent["spec"].pop("fallbackModel", None)  # one model was asked for
         claude |= {"baseURL": runner.base_url} if runner.base_url else {}
     return {"apiVersion": "v1", "kind": "List", "items": agents}
 

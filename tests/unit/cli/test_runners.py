@@ -56,6 +56,14 @@ def test_the_scripted_model_gets_no_real_key() -> None:
     assert runner.secret != choose_runner("claude", "", {"ANTHROPIC_API_KEY": KEY}).secret
 
 
+def test_one_model_is_one_model() -> None:
+    """Also where it is overloaded: no Agent keeps another one to fall back to."""
+    agents = build_agents(choose_runner("claude", "haiku", {"ANTHROPIC_API_KEY": KEY}))["items"]
+
+    assert [agent["spec"]["model"] for agent in agents] == ["haiku"] * 3
+    assert not [agent for agent in agents if "fallbackModel" in agent["spec"]]
+
+
 def test_the_first_credential_counts() -> None:
     """A broker that finds two would have to choose."""
     runner = choose_runner("claude", "", {"CLAUDE_CODE_OAUTH_TOKEN": "token", "ANTHROPIC_AUTH_TOKEN": "bearer"})
