@@ -79,6 +79,8 @@ def describe(agent: Mapping[str, Any]) -> str:
     """`blue 1/2 (reason)`."""
     status = agent.get("status") or {}
     said = [item["message"] for item in status.get("conditions") or () if item["type"] == "Ready"]
+    if said and status.get("observedGeneration", 0) < agent["metadata"].get("generation", 1):
+        said = ["it was changed, and the operator has not looked yet"]  # what the status says is of before
     text = f"{agent['metadata']['name']} {status.get('readyReplicas', 0)}/{agent['spec'].get('replicas', 1)}"
     return f"{text} ({said[0]})" if said and not is_ready(agent) else text
 

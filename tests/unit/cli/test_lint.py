@@ -50,6 +50,28 @@ def test_off_is_false_in_every_document(tmp_path: Path) -> None:
     assert lint(tmp_path, f"{task}---\n{task}---\n{task}") == []
 
 
+@pytest.mark.parametrize(
+    ("address", "is_one"),
+    [
+        ("https://gateway.example/anthropic", True),
+        ("http://[::1]:8080", True),
+        ("http://gateway:8080/a/b", True),
+        ("gateway.example", False),
+        ("https://", False),
+        ("http://gateway:port", False),
+        ("http://gateway:999999", False),
+        ("http://[::1", False),
+        ("http://user:word@gateway", False),
+        ("http://gateway/?key=x", False),
+    ],
+)
+def test_a_gateway_is_an_address(tmp_path: Path, address: str, is_one: bool) -> None:
+    """A broker that cannot read it would end again and again."""
+    agent = f"kind: Agent\nmetadata: {{name: a}}\nspec: {{role: blue, runner: {{claude: {{baseURL: '{address}'}}}}}}\n"
+
+    assert (lint(tmp_path, f"apiVersion: watchbill.dev/v1alpha1\n{agent}") == []) == is_one
+
+
 def test_broken_yaml_is_told_with_its_place(tmp_path: Path) -> None:
     """Where the parser gave up."""
     [finding] = lint(tmp_path, "kind: Task\n  spec: [\n")
