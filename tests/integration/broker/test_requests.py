@@ -41,6 +41,23 @@ def test_a_request_goes_out_with_the_key_of_the_broker_and_none_of_the_agent() -
         assert "mine" not in str(asked.fields)
 
 
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_no_body_and_no_field_is_logged(status: int) -> None:
+    """Neither what is asked nor what is answered, however much the log is to tell."""
+    error = {"error": {"type": "api_error", "message": "MARKED"}}
+    streamed = stream(begins(), says("MARKED"), ends())
+    answer = streamed if status == 200 else whole(status, error, content_type="application/json", request_id="MARKED")
+    asked = {"model": "claude-opus-5-5", "max_tokens": 10, "messages": [{"role": "user", "content": "MARKED"}]}
+    with RawUpstream(lambda _: answer) as api, BrokerProcess(api.url, {"WATCHBILL_LOG_LEVEL": "DEBUG"}) as broker:
+        broker.grant()
+
+        assert broker.ask(asked)[0] == status
+
+        broker.stop()  # it has said all
+        assert "may use the model" in broker.log
+        assert "MARKED" not in broker.log
+
+
 def test_an_answer_is_passed_on_piece_by_piece() -> None:
     """The agent has the first event while the API has not yet said the second."""
     first_arrived = threading.Event()
