@@ -122,7 +122,7 @@ def follow_task(tailing: Tailing, show: Show, number: int, *, is_only: bool) -> 
 def choose_attempt(story: Story, wanted: int | None, *, is_following: bool) -> int:
     """The number of the attempt to show. Raises Refused where there is none yet and nobody wants to wait."""
     newest = max(story.attempts)
-    if wanted and wanted not in story.attempts:
+    if wanted is not None and (wanted < 1 or wanted not in story.attempts):
         raise Refused(f"{story.wanted} has had {newest} attempt{'s' * (newest != 1)}: there is no {wanted}")
     if not newest and story.is_over:
         raise Refused(f"{story.wanted} ended before an agent began it: `watchbill events {story.wanted}` says why")
@@ -135,8 +135,8 @@ def explain_absence(story: Story, number: int) -> str:
     """Why there is nothing to show."""
     replica = story.attempts.get(number, "")
     return (
-        f"attempt {number} of {story.wanted} on {replica or 'nobody'} left no transcript: only agents that run Claude "
-        "Code write one, and it goes with its Task"
+        f"attempt {number} of {story.wanted} on {replica or 'nobody'} left no transcript: only a session of "
+        "Claude Code writes one, and it goes with its Task"
     )
 
 

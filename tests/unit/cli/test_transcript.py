@@ -144,3 +144,13 @@ def test_a_task_that_ended_before_it_began_is_not_waited_for(
 
     assert main(["transcript", "n1", *more]) == 2
     assert "watchbill events n1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "2"])
+def test_an_attempt_that_there_was_not_is_told(layout: Layout, capsys: pytest.CaptureFixture[str], number: str) -> None:
+    """They count from 1."""
+    record(layout, 1)
+    put(workspace(layout), 1, "first")
+
+    assert main(["transcript", "n1", "--attempt", number]) == 2
+    assert f"there is no {number}" in capsys.readouterr().err
