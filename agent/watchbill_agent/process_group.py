@@ -106,7 +106,7 @@ def find_orphans(leaders: Collection[int]) -> set[int]:
     if not orphans:
         return set()
     reap(orphans)
-    return _list_own_children() & orphans
+    return _list_own_children() - set(leaders)  # one that forked and ended meanwhile has left another one
 
 
 def with_descendants(pids: Collection[int]) -> set[int]:

@@ -60,6 +60,15 @@ def test_ending_all_waits_until_they_are_gone(tree: subprocess.Popen[bytes]) -> 
     assert tree.wait(10) == 0
 
 
+def test_a_process_that_forks_and_ends_in_every_moment_is_not_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two looks it has another number; only the program that the agent started itself is left alone."""
+    looks = iter([{11, 12}, {11, 13}])
+    monkeypatch.setattr(process_group, "_list_own_children", lambda: next(looks))
+    monkeypatch.setattr(process_group, "reap", lambda pids: None)
+
+    assert process_group.find_orphans({11}) == {13}
+
+
 def test_a_child_dies_with_its_parent_if_it_asked_for_it() -> None:
     """The kernel tells it."""
     program = (
