@@ -289,13 +289,14 @@ def test_two_agents_work_at_once(system: LocalSystem, stub: ModelStub) -> None:
 
     def steps(number: int, body: Body) -> Step:
         seen.update(word for word in ("left", "right") if f"hand {word}" in str(body["messages"][0]))
-        return runs("true") if len(seen) < 2 else says("Both hands are here.")
+        wait = runs("timeout 1 tail -f /dev/null")  # a session has a limited number of turns
+        return wait if len(seen) < 2 else says("Both hands are here.")
 
     with claude_pool(system, stub, "pair", replicas=2) as pool:
         pool.put_key()
         pool.declare(stub.play("pair", steps))
         names = [pool.submit(f"hand-{word}", prompt=f"You are hand {word}.") for word in ("left", "right")]
-        ended = [system.wait_for_phase(name, seconds=60) for name in names]
+        ended = [system.wait_for_phase(name, seconds=100) for name in names]
 
     assert {status["phase"] for status in ended} == {"Succeeded"}
     assert {status["agent"] for status in ended} == {"pair-0", "pair-1"}

@@ -24,7 +24,7 @@ from watchbill_coordination.storage.mailbox import InboxWriter, Malformed, Outbo
 M = TypeVar("M", bound=Message)
 
 REPLICA = ReplicaName("blue-0")
-LOOK_EVERY_SECONDS = 0.002
+LOOK_EVERY_SECONDS = 0.005
 
 
 class AgentProcess:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from support.real_control_plane import RealControlPlane
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 
 BIN = Path(sys.executable).parent
 API_VERSION = "watchbill.dev/v1alpha1"
@@ -140,7 +140,7 @@ class LocalSystem:
         """Status of a Task; empty where there is none."""
         return (self.get("task", name) or {}).get("status") or {}
 
-    def wait_for_phase(self, name: str, *phases: str, seconds: float = 30.0) -> dict[str, Any]:
+    def wait_for_phase(self, name: str, *phases: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Wait until the Task is in one of these phases (by default: ended) and return its status."""
         wanted = phases or ENDED
 

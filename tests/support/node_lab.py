@@ -15,7 +15,7 @@ from typing import Any
 
 import pykube
 
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 
 Json = dict[str, Any]
 IMAGE = "watchbill/agent:dev"
@@ -114,13 +114,13 @@ class NodeLab:
     def delete(self, name: str, **options: Any) -> None:
         self.request("DELETE", f"/api/v1/namespaces/default/pods/{name}", options or None)
 
-    def wait_gone(self, name: str, seconds: float = 20.0) -> None:
+    def wait_gone(self, name: str, seconds: float = PATIENCE_SECONDS) -> None:
         wait_for(lambda: self.find(name) is None, f"pod {name} is gone", seconds)
 
-    def wait_phase(self, name: str, phase: str, seconds: float = 20.0) -> Json:
+    def wait_phase(self, name: str, phase: str, seconds: float = PATIENCE_SECONDS) -> Json:
         return self.wait_until(name, lambda item: item["status"].get("phase") == phase, phase, seconds)
 
-    def wait_until(self, name: str, holds: Any, what: str, seconds: float = 20.0) -> Json:
+    def wait_until(self, name: str, holds: Any, what: str, seconds: float = PATIENCE_SECONDS) -> Json:
         """Wait until `holds` of the pod; returns it."""
 
         def look() -> Json | None:
@@ -134,7 +134,7 @@ class NodeLab:
         assert found
         return found
 
-    def wait_ready(self, name: str, seconds: float = 20.0) -> Json:
+    def wait_ready(self, name: str, seconds: float = PATIENCE_SECONDS) -> Json:
         return self.wait_until(name, lambda item: condition(item, "Ready") == "True", "ready", seconds)
 
     def log(self, name: str, **query: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from support.local_system import LocalSystem
-from support.waiting import wait_for
+from support.waiting import PATIENCE_SECONDS, wait_for
 
 LEASE_SECONDS = 2
 WRITES = ("create", "update", "patch", "delete")
@@ -55,7 +55,7 @@ class RivalOperator:
         """What it said."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def wait_until_leading(self, seconds: float = 30.0) -> int:
+    def wait_until_leading(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait until it leads; return its epoch."""
         wait_for(
             lambda: self.told.get("phase") == "leading" or self.process.poll() is not None, "it leads", seconds, 0.02
@@ -73,7 +73,7 @@ class RivalOperator:
         """Let it go on."""
         self.process.send_signal(signal.SIGCONT)
 
-    def wait(self, seconds: float = 20.0) -> int:
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for its end; return the exit code."""
         try:
             return self.process.wait(seconds)

@@ -6,7 +6,6 @@ import os
 import signal
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -170,10 +169,3 @@ def test_a_session_that_asks_in_a_loop_is_stopped(green: ClaudeLab) -> None:
     green.wait_for_request(task, 2)
     cancel(green, task)
     assert green.end(task).outcome == "Cancelled"
-
-
-def test_two_agents_work_at_once(make_lab: MakeLab, tmp_path: Path) -> None:
-    """Each with its own folders and its own socket."""
-    labs = make_lab(), make_lab()
-    tasks = [lab.begin("text," + f"answer {number}") for number, lab in enumerate(labs)]
-    assert [lab.end(task).result for lab, task in zip(labs, tasks, strict=True)] == ["answer 0", "answer 1"]
