@@ -80,7 +80,8 @@ def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "start",
         "start:run_start",
         says="start a local system, and run the quickstart on a folder",
-        examples="  watchbill start\n  watchbill start --quickstart ~/src/my-project",
+        examples="  watchbill start\n  watchbill start --quickstart ~/src/my-project\n"
+        "  watchbill start --quickstart . --model scripted",
     )
     start.add_argument("--quickstart", metavar="DIR", help="search, report on and review this folder")
     start.add_argument(
