@@ -51,7 +51,7 @@ def test_a_running_task_is_stopped_by_its_deletion_whatever_the_policy(
     system.apply(task(work, role="red", command=shell("sleep 300")))
     system.wait_for_phase(work, "Running")
 
-    system.kubectl("delete", "task", work, f"--cascade={policy}", "--timeout=20s")
+    system.kubectl("delete", "task", work, f"--cascade={policy}", "--timeout=60s")
     system.apply(task(other, role="red", command=args("true")))
 
     assert system.wait_for_phase(other)["phase"] == "Succeeded"

@@ -100,7 +100,7 @@ def test_a_status_of_a_former_epoch_is_refused_by_the_server(system: LocalSystem
     """Whoever sends it: the words are those of the rule in the CRD."""
     system.apply(task("fenced", command=shell("true")), agent("fenced", replicas=0))
     system.wait_for_phase("fenced")
-    system.kubectl("wait", "--for=jsonpath={.status.observedGeneration}=1", "agent/fenced", "--timeout=30s")
+    system.kubectl("wait", "--for=jsonpath={.status.observedGeneration}=1", "agent/fenced", "--timeout=90s")
     status = (system.get(kind, "fenced") or {})["status"]
 
     refused = [

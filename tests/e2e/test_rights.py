@@ -85,7 +85,7 @@ def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -
     )
     submit_child(own_system)
     own_system.wait_for_phase("fails")
-    own_system.kubectl("wait", "--for=condition=Ready", "agent/short", "--timeout=30s")
+    own_system.kubectl("wait", "--for=condition=Ready", "agent/short", "--timeout=90s")
     own_system.kubectl("delete", "agent", "short")
     granted = load_granted()
 

@@ -35,7 +35,7 @@ def test_kubectl_wait_knows_when_a_task_is_complete(system: LocalSystem, name: N
     """The conditions are those of a Job."""
     system.apply(task(name("wait"), command=args("true")))
 
-    said = system.kubectl("wait", "--for=condition=Complete", f"task/{name('wait')}", "--timeout=20s")
+    said = system.kubectl("wait", "--for=condition=Complete", f"task/{name('wait')}", "--timeout=60s")
 
     assert "condition met" in said
 
@@ -44,7 +44,7 @@ def test_kubectl_wait_knows_when_a_task_has_failed(system: LocalSystem, name: Na
     """As of a Job: nobody waits for Complete until the time is over."""
     system.apply(task(name("fail"), command=args("false"), retryPolicy={"maxRetries": 0}))
 
-    said = system.kubectl("wait", "--for=condition=Failed", f"task/{name('fail')}", "--timeout=20s")
+    said = system.kubectl("wait", "--for=condition=Failed", f"task/{name('fail')}", "--timeout=60s")
 
     assert "condition met" in said
 
