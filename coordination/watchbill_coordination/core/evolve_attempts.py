@@ -59,6 +59,7 @@ def on_dispatched(state: State, event: TaskDispatched, recorded: Recorded) -> No
         phase=Phase.RUNNING,
         attempt=event.attempt,
         agent=event.agent,
+        ran_on={**task.ran_on, event.attempt: event.agent},
         incarnation=event.incarnation,
         started_at=recorded.at,
         accepted=False,

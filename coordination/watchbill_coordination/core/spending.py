@@ -2,7 +2,8 @@
 
 Owns the arithmetic of budgets: an Agent's `budget.perTaskUSD` is for all attempts of a task together, so an attempt
 may spend what its predecessors left. Owns how reports are taken as well: counters of an attempt only grow, so a late or
-repeated report takes nothing back. Invariant: what is left is never below 0, and None means that there is no limit.
+repeated report takes nothing back, and only the replica that had an attempt reports it. Invariant: what is left is
+never below 0, and None means that there is no limit.
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ def describe_spending(pool: AgentState, task: TaskState) -> str:
 
 
 def decide_usage(command: ReportUsage, state: State) -> list[Event] | Rejected:
-    """A report about the current attempt of a known task, or an earlier one."""
+    """A report about the current attempt of a known task, or an earlier one, by the replica that had it."""
     task = state.tasks.get(command.task)
     if task is None:
         return Rejected("NoSuchTask")
     if not 1 <= command.attempt <= task.attempt:
         return Rejected("NoSuchAttempt")
-    if command.attempt == task.attempt and command.agent != task.agent:
+    if task.ran_on.get(command.attempt) != command.agent:
         return Rejected("NotItsAttempt")
     if not is_believable(command.usage):
         return Rejected("UsageOutOfBounds")

@@ -77,6 +77,7 @@ class TaskState:
     retries: int = 0  #: attempts that failed and were followed by another
     losses: int = 0  #: attempts lost with their agents
     agent: ReplicaName | None = None  #: of the current attempt, or of the last one
+    ran_on: Mapping[int, ReplicaName] = field(default_factory=dict)  #: attempt → who had it, the current one as well
     incarnation: str = ""
     started_at: float | None = None  #: of the current attempt, or of the last one
     accepted: bool = False  #: the agent said that it runs

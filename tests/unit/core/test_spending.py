@@ -164,6 +164,20 @@ def test_the_agent_is_told_what_it_may_spend() -> None:
     assert [order.budget_usd for order in orders if isinstance(order, Assign)] == [0.3]
 
 
+def test_a_report_about_an_earlier_attempt_of_another_replica_is_rejected() -> None:
+    """It would spend the budget of a task that it does not have."""
+    ledger = start_pool("blue-0", "blue-1")
+    ledger.do(submit("t"))
+    first = str(ledger.task("t").agent)
+    other = "blue-1" if first == "blue-0" else "blue-0"
+    ledger.do(LoseReplica(agent=ReplicaName(first), incarnation="", reason="PodGone"))
+    assert (ledger.task("t").agent, ledger.task("t").attempt) == (other, 2)
+
+    assert ledger.decide(report("t", replica="evil-0", cost_usd=1e6)) == Rejected("NotItsAttempt")
+    assert ledger.decide(report("t", replica=other, cost_usd=1)) == Rejected("NotItsAttempt")
+    assert names(ledger.do(report("t", replica=first, cost_usd=1))) == ["UsageReported"]
+
+
 def test_the_report_of_a_deleted_task_is_rejected() -> None:
     """Nobody can look at it any more."""
     ledger = run_task()
