@@ -95,12 +95,13 @@ class AgentProcess:
         self.inbox.deliver(f"test-{self._seq}", message, self.epoch if epoch is None else epoch, self._seq)
 
     def assign(self, task: str, command: Mapping[str, Any] | None = None, **fields: Any) -> Assign:
-        """Assign an attempt."""
+        """Assign an attempt; one that is not the first comes after one that this agent had as well."""
         defaults: dict[str, Any] = {
             "attempt": 1,
             "name": task,
             "incarnation": self.incarnation,
             "timeout_seconds": 60.0,
+            "had_previous": fields.get("attempt", 1) > 1,
         }
         message = Assign(task=TaskUid(task), command=command or {}, **(defaults | fields))
         self.deliver(message)

@@ -118,7 +118,7 @@ def prepare_attempt(settings: Settings, claude: ClaudeSettings, order: Order) ->
     """Make the folders of a session and open its transcript. Raises OSError."""
     assign, folder = order.assign, order.directory.parent
     config, home = folder / CONFIG, folder / HOME
-    continued = find_session(folder, config, assign.attempt)
+    continued = find_session(folder, config, assign)
     former = settings.work / work_directory(assign.task, assign.attempt - 1) if continued else None
     clear_folder(config, keep=("projects",) if continued else ())
     if former is None:

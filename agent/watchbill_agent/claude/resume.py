@@ -1,9 +1,9 @@
 """Which sessions are continued, and the folders that they need.
 
 Owns work/<uid>/session.json and what of a former attempt is taken over. Invariant: a session is continued only if the
-attempt directly before ran here and ended in a way that another try may mend; then its files are moved into the new
-working folder. Otherwise nothing of an earlier attempt is left that Claude Code would read. Commands can write all of
-this: nothing is followed out of work/<uid>, and what does not fit is treated as absent.
+operator says that the attempt directly before ran here, and it ended in a way that another try may mend; then its files
+are moved into the new working folder. Otherwise nothing of an earlier attempt is left that Claude Code would read.
+Commands can write all of this: nothing is followed out of work/<uid>, and what does not fit is treated as absent.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from watchbill_agent.workspace import remove_tree
+from watchbill_coordination.core.messages import Assign
 from watchbill_coordination.storage.atomic import write_atomic
 
 SESSION_FILE = "session.json"
@@ -75,10 +76,10 @@ def load_note(folder: Path) -> Note | None:
     return Note(attempt=attempt, session=session, reason=reason, cost_usd=known)
 
 
-def find_session(folder: Path, config: Path, attempt: int) -> Note | None:
+def find_session(folder: Path, config: Path, assign: Assign) -> Note | None:
     """Return the session that this attempt continues; None when it begins anew."""
-    note = load_note(folder) if attempt > 1 else None  # before a first one, another task's commands left it
-    if note is None or note.attempt != attempt - 1 or note.reason not in RESUMABLE:
+    note = load_note(folder) if assign.had_previous else None  # otherwise another task's commands left it
+    if note is None or note.attempt != assign.attempt - 1 or note.reason not in RESUMABLE:
         return None
     kept = [path for path in config.glob(f"projects/*/{note.session}.jsonl") if path.is_file()]
     return note if kept else None

@@ -103,4 +103,5 @@ def build_assign(state: State, replica: ReplicaState, attempt: Attempt) -> Assig
         history=task.history,
         depth=task.depth,
         children={name: child.uid for name, child in task.children.items() if child.uid},
+        had_previous=task.ran_on.get(attempt.attempt - 1) == replica.name,
     )

@@ -43,6 +43,7 @@ class Assign(Message):
     history: tuple[str, ...] = ()  #: what is known of earlier attempts, a sentence each, oldest first
     depth: int = 0  #: 0 for a user's Task, 1 for one that an agent submitted, …
     children: Mapping[str, str] = field(default_factory=dict)  #: submitted by earlier attempts: name → uid
+    had_previous: bool = False  #: whom it is meant for had the attempt directly before as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

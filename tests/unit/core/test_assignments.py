@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from support.deciding import Ledger, accept, finish, remove, start_pool, submit
+import pytest
+
+from support.deciding import Ledger, accept, finish, register, remove, start_pool, submit
 from watchbill_coordination.core.assignments import pending_messages
 from watchbill_coordination.core.commands import DrainReplica, LoseReplica
 from watchbill_coordination.core.messages import Assign, Cancel, Drain, Message
@@ -48,6 +50,33 @@ def test_a_dispatched_attempt_is_assigned_with_all_that_it_needs() -> None:
             task_type="search",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "had"),
+    [
+        (["blue-0"], False),
+        (["blue-0", "blue-0"], True),
+        (["blue-1", "blue-0"], False),
+        (["blue-0", "blue-1", "blue-0"], False),
+        (["blue-1", "blue-0", "blue-0"], True),
+    ],
+)
+def test_a_replica_is_told_whether_it_had_the_attempt_directly_before(replicas: list[str], had: bool) -> None:
+    """What lies there of that attempt is that attempt's only then."""
+    ledger = start_pool("blue-0", "blue-1")
+    for replica in ("blue-0", "blue-1"):
+        ledger.do(LoseReplica(agent=ReplicaName(replica), incarnation="", reason="PodGone"))
+    ledger.do(submit("t"))
+    for life, replica in enumerate(replicas, start=2):
+        if life > 2:
+            ledger.do(LoseReplica(agent=ReplicaName(replicas[life - 3]), incarnation="", reason="PodGone"))
+        ledger.do(register(replica, f"pod-of-{replica}/{life}"))
+
+    [order] = inbox(ledger)
+
+    assert isinstance(order, Assign)
+    assert (order.attempt, order.had_previous) == (len(replicas), had)
 
 
 def test_an_accepted_attempt_needs_no_message() -> None:

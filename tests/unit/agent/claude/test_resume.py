@@ -17,6 +17,8 @@ from watchbill_agent.claude.resume import (
     move_work,
     write_note,
 )
+from watchbill_coordination.core.messages import Assign
+from watchbill_coordination.core.specs import TaskUid
 
 SESSION = "0b1c2d3e-0000-4000-8000-00000000abcd"
 NEVER = [
@@ -71,9 +73,23 @@ def test_a_first_attempt_continues_nothing(tmp_path: Path, config: Path) -> None
     assert continued(tmp_path, config, 1) == ""
 
 
-def continued(folder: Path, config: Path, attempt: int) -> str:
-    """The id of the session that this attempt would continue, or nothing."""
-    note = find_session(folder, config, attempt)
+def test_an_attempt_whose_predecessor_ran_elsewhere_continues_nothing(tmp_path: Path, config: Path) -> None:
+    """What lies there then was put there by another task of this replica that knew the uid."""
+    note(tmp_path)
+    assert continued(tmp_path, config, 2, had_previous=False) == ""
+
+
+def continued(folder: Path, config: Path, attempt: int, *, had_previous: bool | None = None) -> str:
+    """The id of the session that this attempt would continue, or nothing; it is not the first here by default."""
+    assign = Assign(
+        task=TaskUid("t"),
+        attempt=attempt,
+        name="t",
+        incarnation="i",
+        timeout_seconds=60,
+        had_previous=attempt > 1 if had_previous is None else had_previous,
+    )
+    note = find_session(folder, config, assign)
     return note.session if note else ""
 
 
