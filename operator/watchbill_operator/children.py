@@ -2,8 +2,9 @@
 
 Owns the step from a wish in the log to a Task object, and the answer to it. Invariants: a wish is acted on only when it
 is durable and while this process leads; it leads to one Task however often it is acted on, since its name follows from
-the attempt's request and its annotations say whose it is; an API that is away puts wishes off and loses none. Never
-decides whether a wish is granted: the rules did before it came here, and the API server's schema does after.
+the attempt's request and its annotations say whose it is; an API that is away puts wishes off and loses none, and one
+that it never answers holds up no other. Never decides whether a wish is granted: the rules did before it came here, and
+the API server's schema does after.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -96,6 +97,7 @@ class ChildMaker:
         self._wake = asyncio.Event()
         self._under_way: dict[str, asyncio.Task[None]] = {}  #: by the new Task's name
         self._told: set[str] = set()  #: answered, but not recorded yet
+        self._put_off: dict[str, None] = {}  #: names of wishes whose last try failed, the newest failure last
 
     def wake(self) -> None:
         """There may be a new wish."""
@@ -131,16 +133,29 @@ class ChildMaker:
     def _start_due(self) -> None:
         """Start what may start. Called while the state is durable."""
         self._told &= self._state.children.keys()
+        for gone in self._put_off.keys() - self._state.children.keys():
+            del self._put_off[gone]
         if time.monotonic() < self._outage.until:
             return
         limit = 1 if self._outage.lasts else PARALLEL
-        for name, order in self._state.children.items():
+        for name in self._list_in_turn():
             if len(self._under_way) >= limit:
                 return
             if name not in self._told and name not in self._under_way:
-                making = asyncio.create_task(self._make(name, order))
+                making = asyncio.create_task(self._make(name, self._state.children[name]))
                 self._under_way[name] = making
                 making.add_done_callback(partial(self._ended, name))
+
+    def _list_in_turn(self) -> Iterator[str]:
+        """All wishes: those that have not failed, oldest first, then those that did, the oldest failure first."""
+        yield from (name for name in self._state.children if name not in self._put_off)
+        yield from self._put_off
+
+    def _put_behind(self, name: str, error: UnavailableError) -> None:
+        """The API did not take it: the others come first now."""
+        self._put_off.pop(name, None)
+        self._put_off[name] = None
+        self._outage.fail(error, time.monotonic())
 
     def _ended(self, name: str, _: object) -> None:
         self._under_way.pop(name, None)
@@ -156,10 +171,10 @@ class ChildMaker:
         except RefusedError as error:
             self._settle(SettleChild(name=name, message=clip(str(error), MESSAGE_LIMIT)))
         except UnavailableError as error:
-            self._outage.fail(error, time.monotonic())
+            self._put_behind(name, error)
             return
         except (ApiError, OSError) as error:  # not served, or gone between two looks: as if the API were away
-            self._outage.fail(UnavailableError(getattr(error, "code", 0), str(error)), time.monotonic())
+            self._put_behind(name, UnavailableError(getattr(error, "code", 0), str(error)))
             return
         self._outage.end()
 
