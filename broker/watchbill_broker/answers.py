@@ -40,6 +40,20 @@ def bad_request(why: str) -> Answer:
     return replace(_error(400, "invalid_request_error", why), fields=CLOSE)
 
 
+def unreadable_prompt() -> Answer:
+    """What the body costs cannot be told, since the API might read it otherwise than the broker."""
+    return _error(400, "invalid_request_error", "the body is not JSON that can be read in one way only")
+
+
+def prompt_elsewhere() -> Answer:
+    """A part of the prompt is not in the request, so that nobody can tell what it costs."""
+    message = (
+        "this task has a budget, and what pictures and documents cost that the API would fetch by `url` or `file_id` "
+        "cannot be counted: send them in the request, as `base64` or `text`"
+    )
+    return _error(400, "invalid_request_error", message)
+
+
 def not_here() -> Answer:
     """A path or a method that agents do not need."""
     return _error(404, "not_found_error", "the broker passes on only what Claude Code needs; this path is not among it")

@@ -43,6 +43,7 @@ class Client:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._received = 0
         self._watch: asyncio.Task[None] | None = None
+        self._wants_head = False  #: alone, without a body
         self.body_is_whole = False
         self.is_gone = False
 
@@ -61,7 +62,10 @@ class Client:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 await self._receive(until - asyncio.get_running_loop().time())
-        return event if isinstance(event, h11.Request) else None
+        if not isinstance(event, h11.Request):
+            return None
+        self._wants_head = event.method == b"HEAD"
+        return event
 
     async def read_body(self) -> bytes:
         """The body, or its first REPLAY_BYTES and a little; `body_is_whole` tells. Raises BodyTooLarge, ClientGone."""
@@ -116,7 +120,9 @@ class Client:
         await self._drain()
 
     async def send(self, data: bytes) -> None:
-        """Send a piece of an answer's body. Raises ClientGone."""
+        """Send a piece of an answer's body, which an answer to HEAD has not. Raises ClientGone."""
+        if self._wants_head:
+            return
         self._write(h11.Data(data=data))
         await self._drain()
 

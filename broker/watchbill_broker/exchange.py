@@ -7,13 +7,15 @@ was cut, before it had told.
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import h11
 
+from watchbill_broker import answers
 from watchbill_broker.account import Ticket
+from watchbill_broker.answers import Answer
 from watchbill_broker.attempt import Attempt
 from watchbill_broker.client import Client
 from watchbill_broker.event_stream import FrameMeter
@@ -21,10 +23,9 @@ from watchbill_broker.headers import Fields, find_field
 from watchbill_broker.ledger import Charge
 from watchbill_broker.metering import DocumentMeter, EventMeter, Meter, Told
 from watchbill_broker.prices import PriceTable
+from watchbill_broker.prompts import guess_tokens, lies_elsewhere, parse_request, reaches_out
 from watchbill_broker.routes import Route
 
-#: of documents whose bytes bound what they cost; a picture of 500 bytes can have 3,000 tokens, a PDF far more
-SOURCES_WITHIN = frozenset({"text", "content"})
 UNBOUNDED = float("inf")
 
 
@@ -66,7 +67,8 @@ class Exchange:
             return None
         told = self.meter.told if self.meter is not None else Told()
         worked = (self.told_at or time.monotonic()) - self.sent_at
-        is_guessed = told.guess_missing(self.sent_bytes, worked)
+        prompt = 0 if told.began else guess_tokens(self._parse(), self.sent_bytes)
+        is_guessed = told.guess_missing(prompt, worked)
         return self._price(told, is_guessed=is_guessed)
 
     def _price(self, told: Told, *, is_guessed: bool) -> Charge:
@@ -82,27 +84,31 @@ class Exchange:
             is_guessed=is_guessed,
         )
 
+    def refuse_prompt(self) -> Answer | None:
+        """Why the prompt may not go where money is counted, or None: what it costs must not depend on what others hold.
+
+        A request that is not held whole is not read; its bytes alone are a guess of a quarter of a million tokens.
+        """
+        if self.attempt.account.budget is None or not self.is_whole:
+            return None
+        asked = self._parse()
+        if asked is None:
+            return answers.unreadable_prompt()
+        return answers.prompt_elsewhere() if lies_elsewhere(asked) else None
+
+    def _parse(self) -> dict[str, Any] | None:
+        return parse_request(self.body) if self.is_whole else None
+
     def bound_cost(self) -> float:
         """The most that the answer can cost, USD; without bound where the request does not hold all that it costs."""
-        if not self.is_whole:
+        asked = self._parse()
+        if asked is None:
             return UNBOUNDED
-        try:
-            asked = json.loads(self.body.decode(), object_pairs_hook=_build_object)
-        except (ValueError, RecursionError):
-            return UNBOUNDED  # the API may read what we do not
-        most = asked.get("max_tokens") if isinstance(asked, dict) else None
+        most = asked.get("max_tokens")
         if not isinstance(most, int) or most < 0 or reaches_out(asked):
             return UNBOUNDED
         model = self.route.model or str(asked.get("model") or "")
         return self.prices.bound(model=model, request_bytes=len(self.body), max_tokens=most)
-
-
-def _build_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object whose names are all different: of two that are equal, the API might take the other one."""
-    built = dict(pairs)
-    if len(built) != len(pairs):
-        raise ValueError("a name stands twice")
-    return built
 
 
 def choose_meter(fields: Fields) -> Meter:
@@ -113,24 +119,3 @@ def choose_meter(fields: Fields) -> Meter:
     if form.startswith(b"application/vnd.amazon.eventstream"):
         return FrameMeter()
     return DocumentMeter()
-
-
-def reaches_out(asked: dict[str, object]) -> bool:
-    """Whether the prompt is more than the request's bytes: files, addresses, pictures, tools that run at the API."""
-    tools = asked.get("tools")
-    listed = tools if isinstance(tools, list) else []
-    if any(isinstance(tool, dict) and tool.get("type") not in (None, "custom") for tool in listed):
-        return True
-    if asked.get("mcp_servers") or asked.get("container"):
-        return True
-    waiting: list[object] = [asked.get("messages"), asked.get("system")]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, list):
-            waiting.extend(part)
-        elif isinstance(part, dict):
-            source = part.get("source")
-            if isinstance(source, dict) and source.get("type") not in SOURCES_WITHIN:
-                return True
-            waiting.extend(value for value in part.values() if isinstance(value, list | dict))
-    return False

@@ -121,6 +121,8 @@ class Forwarder:
             return answers.no_endpoint(settings.provider)
         if not exchange.route.is_paid:
             return _Leave(credential, upstream)
+        if refusal := exchange.refuse_prompt():
+            return refusal
         ticket = await exchange.attempt.account.admit(exchange.bound_cost)
         if isinstance(ticket, Answer):
             return ticket

@@ -25,6 +25,7 @@ from watchbill_broker.watching import FolderWatch
 EX_IOERR = 74
 EX_CONFIG = 78
 STOP_SECONDS = 2.0
+RETRY_SECONDS = 1.0  #: while an attempt lacks its socket
 
 logger = logging.getLogger(__name__)
 
@@ -68,20 +69,29 @@ async def _live(settings: Settings, forwarder: Forwarder) -> None:
 
 
 async def follow_grants(settings: Settings, sockets: Sockets) -> None:
-    """Make the sockets equal to the grants whenever these change."""
+    """Make the sockets equal to the grants whenever these change, and every RETRY_SECONDS while a socket is missing."""
     watch = FolderWatch(settings.grants, GRANTS_FILE, notify=settings.notify)
     told = ""
+    latest: dict[str, Grant] | None = None
     try:
         while True:
-            await watch.wait()
+            await _wait_for_work(watch, sockets)
             grants, problem = _read_grants(settings)
             if problem and problem != told:
                 logger.error("the grants cannot be read and stay as they were: %s", problem)
             told = problem
-            if grants is not None:
-                await sockets.apply(grants)
+            latest = latest if grants is None else grants
+            if latest is not None:
+                await sockets.apply(latest)
     finally:
         watch.close()
+
+
+async def _wait_for_work(watch: FolderWatch, sockets: Sockets) -> None:
+    """Until the grants may have changed, or a missing socket is due again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None if sockets.are_whole else RETRY_SECONDS):
+            await watch.wait()
 
 
 def _read_grants(settings: Settings) -> tuple[dict[str, Grant] | None, str]:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from watchbill_broker.prompts import BYTES_PER_TOKEN
+
 LONGEST_LINE = 256 * 1024  #: of an event that is read; longer ones are only counted
 LONGEST_DOCUMENT = 4 * 1024 * 1024
-BYTES_PER_TOKEN = 4  #: where a count has to be guessed
 TOKENS_PER_SECOND = 100  #: of a model that writes, likewise
 EVENT_OVERHEAD = 90  #: bytes of a delta event around its text
 
@@ -63,15 +64,16 @@ class Told:
         short = _count(usage, "cache_creation_input_tokens") - self.cache_write_1h_tokens
         self.cache_write_5m_tokens = max(self.cache_write_5m_tokens, short)
 
-    def guess_missing(self, request_bytes: int, seconds: float) -> bool:
+    def guess_missing(self, prompt_tokens: int, seconds: float) -> bool:
         """Put guesses where an answer was cut before it told; returns whether anything had to be guessed.
 
-        `seconds` is how long the model worked on it: what it thinks is paid for, and passes in no text.
+        `prompt_tokens` is what the request may have had. `seconds` is how long the model worked on it: what it thinks
+        is paid for, and passes in no text.
         """
         if self.ended:
             return False
         if not self.began:
-            self.input_tokens = max(self.input_tokens, request_bytes // BYTES_PER_TOKEN)
+            self.input_tokens = max(self.input_tokens, prompt_tokens)
         written = self.content_bytes // BYTES_PER_TOKEN
         self.output_tokens = max(self.output_tokens, written, int(seconds * TOKENS_PER_SECOND))
         return True

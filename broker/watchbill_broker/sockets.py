@@ -54,11 +54,18 @@ class AttemptSocket:
             listener.bind(temporary)
             os.chmod(temporary, SOCKET_MODE)
             listener.listen(BACKLOG)
-            self._server = await asyncio.start_unix_server(self._accept, sock=listener, backlog=BACKLOG)
-            os.rename(temporary, f"{self.attempt.name}.sock")
+            server = await asyncio.start_unix_server(self._accept, sock=listener, backlog=BACKLOG)
         except OSError:
             listener.close()
             raise
+        try:
+            os.rename(temporary, f"{self.attempt.name}.sock")
+        except OSError:
+            server.close()
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        self._server = server
 
     async def close(self) -> None:
         """Take the name away and end every connection."""
@@ -83,6 +90,9 @@ class AttemptSocket:
         except asyncio.CancelledError:
             client.abort()
         except ClientGone:
+            client.abort()
+        except h11.LocalProtocolError as error:
+            logger.debug("a connection of %s asked for what HTTP has no answer to: %s", self.attempt.name, error)
             client.abort()
         except Exception as error:  # noqa: BLE001 - the outermost loop of a connection; others go on
             logger.error("a connection of %s ended by %s", self.attempt.name, type(error).__name__)  # noqa: TRY400
@@ -110,13 +120,20 @@ class Sockets:
         self._forwarder = forwarder
         self._ledger = ledger
         self._open: dict[str, AttemptSocket] = {}
+        self._missing: dict[str, AttemptSocket] = {}  #: granted, and could not be opened
         for name in filter(OURS.fullmatch, os.listdir(".")):
             with contextlib.suppress(OSError):
                 os.unlink(name)
         sweep_temporaries(ledger)
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether every attempt that was granted has its socket."""
+        return not self._missing
+
     async def apply(self, grants: Mapping[str, Grant]) -> None:
-        """Make the sockets equal to the grants. What cannot be opened is logged and tried again at the next call."""
+        """Make the sockets equal to the grants. What cannot be opened is logged once, and tried again at each call."""
+        self._missing = {name: missing for name, missing in self._missing.items() if name in grants}
         for name in [name for name in self._open if name not in grants]:
             await self._open.pop(name).close()
             logger.info("%s may no longer use the model", name)
@@ -124,14 +141,22 @@ class Sockets:
             if name in self._open:
                 self._open[name].attempt.account.change(grant)
                 continue
-            opened = AttemptSocket(Attempt(grant, self._ledger), self._forwarder)
-            try:
-                await opened.open()
-            except OSError as error:
-                logger.error("no socket for %s: %s", name, error)  # noqa: TRY400 - the reason is all there is to say
-                continue
-            self._open[name] = opened
-            logger.info("%s may use the model, budget %s", name, grant.budget_usd)
+            if await self._try_to_open(grant):
+                logger.info("%s may use the model, budget %s", name, grant.budget_usd)
+
+    async def _try_to_open(self, grant: Grant) -> bool:
+        former = self._missing.pop(grant.name, None)
+        opened = former or AttemptSocket(Attempt(grant, self._ledger), self._forwarder)
+        opened.attempt.account.change(grant)
+        try:
+            await opened.open()
+        except OSError as error:
+            if former is None:
+                logger.error("no socket for %s: %s", grant.name, error)  # noqa: TRY400 - there is no more to say
+            self._missing[grant.name] = opened
+            return False
+        self._open[grant.name] = opened
+        return True
 
     async def close(self) -> None:
         """Take away every socket."""

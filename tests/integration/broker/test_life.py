@@ -51,6 +51,19 @@ def test_an_attempt_has_a_socket_that_any_user_can_open() -> None:
         assert stat.S_IMODE((broker.root / "sockets").stat().st_mode) == 0o755
 
 
+def test_a_socket_that_could_not_be_opened_is_tried_again() -> None:
+    """Though the grants do not change any more; the failure is said once."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        broker.socket().mkdir()
+        broker.grant()
+        wait_for(lambda: "no socket for" in broker.log, "the complaint")
+
+        broker.socket().rmdir()
+
+        wait_for(lambda: _gets_answer(broker), "an answer")
+        assert broker.log.count("no socket for") == 1
+
+
 def test_one_attempt_does_not_pay_for_another() -> None:
     """Each socket is one account."""
     with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:

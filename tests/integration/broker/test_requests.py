@@ -154,6 +154,20 @@ def test_what_is_not_http_gets_a_400(broker_and_api: tuple[BrokerProcess, RawUps
         assert b"HTTP/1.1 400" in raw.makefile("rb").read()
 
 
+@pytest.mark.parametrize("path", ["/", "/v1/models", "/v1/messages", "/watchbill/usage"])
+def test_a_head_request_is_answered_without_a_body(
+    broker_and_api: tuple[BrokerProcess, RawUpstream], path: str
+) -> None:
+    """And is no error of the broker's; the connection goes on."""
+    broker, _ = broker_and_api
+    with connect(broker.socket()) as raw:
+        raw.sendall(f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head, _, rest = raw.makefile("rb").read().partition(b"\r\n\r\n")
+
+    assert (head[:12], rest) == (b"HTTP/1.1 200" if path == "/v1/models" else b"HTTP/1.1 404", b"")
+    assert "ERROR" not in broker.log
+
+
 def test_a_body_of_many_megabytes_passes_without_being_held() -> None:
     """30 MiB go through a process whose memory stays below 45 MB."""
     with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:

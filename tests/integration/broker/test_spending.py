@@ -249,6 +249,54 @@ def test_an_answer_that_cannot_be_read_is_not_given_away() -> None:
         assert broker.wait_for_requests(1)["inputTokens"] == 1000  # written when the request is over
 
 
+@pytest.mark.parametrize(("kind", "tokens"), [("image", 5_000), ("document", 200_000)])
+def test_who_leaves_before_the_answer_begins_pays_for_pictures_and_documents(kind: str, tokens: int) -> None:
+    """Their few bytes would make it nearly free."""
+    with RawUpstream(lambda _: [STALL]) as api, BrokerProcess(api.url) as broker:
+        connection = SocketConnection(broker.grant(10.0))
+        source = {"type": "base64", "media_type": "any/thing", "data": "A" * 500}
+        body = encode_request(SMALL | {"messages": [{"role": "user", "content": [{"type": kind, "source": source}]}]})
+        connection.request("POST", "/v1/messages", body)
+        api.wait_for(1)
+
+        connection.close()
+
+        ledger = broker.wait_for_requests(1)
+        assert (ledger["inputTokens"], ledger["guessed"]) == ((len(body) - 500) // 4 + tokens, 1)
+
+
+BY_ADDRESS = {"type": "document", "source": {"type": "url", "url": "https://x/a.pdf"}}
+FETCHED = SMALL | {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [BY_ADDRESS]}]}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (FETCHED, "base64"),
+        (b'{"max_tokens": 1, "messages": [], "messages": [1]}', "read in one way"),
+    ],
+)
+def test_with_a_budget_a_prompt_whose_size_cannot_be_seen_is_refused(body: object, why: str) -> None:
+    """By address or file it would be any number of tokens, for nothing to who leaves before the answer begins."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        broker.grant(1.0)
+
+        status, _, said = broker.ask(body)
+
+        error = json.loads(said)["error"]
+        assert (status, error["type"], api.asked) == (400, "invalid_request_error", [])
+        assert why in error["message"]
+        assert broker.usage()["lastStatus"] == 400
+
+
+def test_without_a_budget_a_prompt_may_lie_elsewhere() -> None:
+    """There is nothing to overshoot."""
+    with RawUpstream(lambda _: message()) as api, BrokerProcess(api.url) as broker:
+        broker.grant()
+
+        assert broker.ask(FETCHED)[0] == 200
+
+
 def test_a_stopped_broker_charges_what_was_under_way() -> None:
     """SIGTERM in the middle of an answer that would never have ended: gone, and nothing forgotten."""
 

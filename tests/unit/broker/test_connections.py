@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import h11
 import pytest
@@ -14,7 +16,13 @@ from hypothesis import strategies as st
 
 from watchbill_broker import client as limits
 from watchbill_broker.answers import Answer
+from watchbill_broker.attempt import Attempt
 from watchbill_broker.client import BodyTooLarge, Client, ClientGone
+from watchbill_broker.forwarding import Forwarder
+from watchbill_broker.grants import Grant
+from watchbill_broker.prices import load_prices
+from watchbill_broker.settings import parse_settings
+from watchbill_broker.sockets import AttemptSocket
 
 PARTS = [
     b"POST / HTTP/1.1\r\n",
@@ -175,3 +183,24 @@ def test_a_client_that_goes_is_noticed_while_its_answer_is_awaited() -> None:
         assert client.is_gone
 
     converse(play)
+
+
+def test_a_socket_whose_name_is_taken_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again every second."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-1.sock").mkdir()
+    folders = {f"WATCHBILL_{name}": str(tmp_path) for name in ("SOCKETS", "GRANTS", "LEDGER", "CREDENTIALS")}
+    forwarder = Forwarder(parse_settings(folders | {"WATCHBILL_UPSTREAM": "http://127.0.0.1:1"}), load_prices({}))
+
+    async def play() -> None:
+        opened = AttemptSocket(Attempt(Grant("a", 1, None), tmp_path), forwarder)
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(OSError, match="directory"):
+            await opened.open()
+        await asyncio.sleep(0)  # the loop closes what it was told to
+
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    asyncio.run(play())
+
+    assert sorted(os.listdir(tmp_path)) == ["a-1.json", "a-1.sock"]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchbill_broker.credentials import Credential
-from watchbill_broker.exchange import reaches_out
 from watchbill_broker.headers import build_answer_fields, build_request_fields, is_ambiguous
+from watchbill_broker.prompts import reaches_out
 from watchbill_broker.routes import find_own_endpoint, find_route
 from watchbill_broker.settings import Provider
 
