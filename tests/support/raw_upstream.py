@@ -89,10 +89,15 @@ class RawUpstream:
         with suppress(OSError):
             wrapped = self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
             with wrapped, wrapped.makefile("rb") as reader:
-                while (asked := _read(reader, number)) is not None:
-                    self.asked.append(asked)
-                    if not self._send(wrapped, asked):
-                        return
+                while self._answer_next(wrapped, _read(reader, number)):
+                    pass
+
+    def _answer_next(self, connection: socket.socket, asked: Asked | None) -> bool:
+        """Note a request and answer it; whether the connection goes on."""
+        if asked is None:
+            return False
+        self.asked.append(asked)
+        return self._send(connection, asked)
 
     def _send(self, connection: socket.socket, asked: Asked) -> bool:
         """Send the pieces of one answer; whether the connection goes on."""

@@ -103,59 +103,36 @@ def end_attempt(
     return task if task is not None and task.attempt == event.attempt else None
 
 
+def wait_again(
+    state: State, event: AttemptFailed | AttemptGivenBack | AttemptLost, recorded: Recorded, **changes: Any
+) -> None:
+    """The attempt ended without a result: its task waits, with priority and age kept, and remembers why."""
+    task = end_attempt(state, event, recorded)
+    if task is not None:
+        told = {"reason": event.reason, "history": add_ended(task, event)}
+        put_task(state, task, recorded, phase=Phase.PENDING, locks={}, **told, **changes)
+
+
 def on_failed_attempt(state: State, event: AttemptFailed, recorded: Recorded) -> None:
     """The attempt is over; what becomes of the task is the next event of the group."""
     remember(state.settled, name_attempt(event.agent, event.task, event.attempt))
-    task = end_attempt(state, event, recorded)
-    if task is not None:
-        put_task(
-            state,
-            task,
-            recorded,
-            phase=Phase.PENDING,
-            locks={},
-            reason=event.reason,
-            message=event.message,
-            exit_code=event.exit_code,
-            history=add_ended(task, event),
-        )
+    wait_again(state, event, recorded, message=event.message, exit_code=event.exit_code)
 
 
 def on_lost_attempt(state: State, event: AttemptLost, recorded: Recorded) -> None:
-    """The task waits again, with priority and age kept; no retry is spent."""
+    """No retry is spent."""
     if event.reason == INTERRUPTED:
         remember(state.settled, name_attempt(event.agent, event.task, event.attempt))
-    task = end_attempt(state, event, recorded)
-    if task is not None:
-        put_task(
-            state,
-            task,
-            recorded,
-            phase=Phase.PENDING,
-            locks={},
-            losses=task.losses + 1,
-            reason=event.reason,
-            message="",
-            history=add_ended(task, event),
-        )
+    task = state.tasks.get(event.task)
+    wait_again(state, event, recorded, message="", losses=task.losses + 1 if task is not None else 0)
 
 
 def on_given_back(state: State, event: AttemptGivenBack, recorded: Recorded) -> None:
-    """The task waits again, with priority and age kept; no retry and no loss is spent."""
+    """No retry and no loss is spent."""
     remember(state.settled, name_attempt(event.agent, event.task, event.attempt))
-    task = end_attempt(state, event, recorded)
-    if task is not None:
-        put_task(
-            state,
-            task,
-            recorded,
-            phase=Phase.PENDING,
-            locks={},
-            give_backs=task.give_backs + 1,
-            reason=event.reason,
-            message=event.message,
-            history=add_ended(task, event),
-        )
+    task = state.tasks.get(event.task)
+    told = {"message": event.message, "give_backs": task.give_backs + 1 if task is not None else 0}
+    wait_again(state, event, recorded, **told)
 
 
 def on_abandoned(state: State, event: AttemptAbandoned, recorded: Recorded) -> None:
