@@ -39,6 +39,7 @@ class Config:
     reconcile_seconds: float = 60.0  #: between full comparisons of log and API
     lease_seconds: float = 15.0  #: a leader that did not renew for so long is replaced
     local_volume: bool = True  #: False: other hosts write to the volume too, so outboxes are polled
+    require_restricted: bool = False  #: wait until the namespace enforces the restricted Pod Security standard
     models: Mapping[str, str] = field(default_factory=dict)  #: alias → id, before the built-in ones
     prices: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  #: model → USD per million tokens by kind
 
@@ -55,6 +56,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "WATCHBILL_RECONCILE_SECONDS": "reconcile_seconds",
     "WATCHBILL_LEASE_SECONDS": "lease_seconds",
     "WATCHBILL_LOCAL_VOLUME": "local_volume",
+    "WATCHBILL_REQUIRE_RESTRICTED": "require_restricted",
 }
 
 
@@ -174,5 +176,6 @@ PARSERS: Mapping[str, Callable[[object], Any]] = {
     "reconcile_seconds": _parse_seconds,
     "lease_seconds": _parse_seconds,
     "local_volume": _parse_flag,
+    "require_restricted": _parse_flag,
     "log_level": _parse_level,
 }
