@@ -1,0 +1,134 @@
+# The images of Watchbill: docker build --target operator|agent|broker .    (scripts/images build makes all three)
+#
+# BASE        Debian or the official Python image, with Python 3.11 or newer as `python3` and the public authorities
+# AUTHORITIES PEM text of authorities that downloads need here besides the public ones; in no image that results
+# VERSION, REVISION, SOURCE, LICENSES   what the labels say
+#
+# Dependencies stand in layers of their own that pyproject.toml alone decides; the code comes last and is small.
+# Nothing is compiled: packages come as wheels. Stages stand in the order in which builders without BuildKit, which make
+# all stages up to the target, have least to do.
+ARG BASE=python:3.11-slim-bookworm
+
+# --- what every image begins with: an own user, and `python` at one path whatever the base ---
+FROM ${BASE} AS runtime
+ENV PATH=/opt/watchbill/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    HOME=/tmp \
+    LANG=C.UTF-8 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# The official image brings the standard library without bytecode, and with a read-only root it would be compiled anew
+# at every start; where it is there already, nothing happens.
+RUN set -eu; \
+    echo 'watchbill:x:65532:' >> /etc/group; \
+    echo 'watchbill:x:65532:65532:Watchbill:/tmp:/usr/sbin/nologin' >> /etc/passwd; \
+    python3 -c "import compileall, re, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=2, rx=re.compile('/(test|tests|idlelib|lib2to3|ensurepip|tkinter|turtledemo|site-packages|dist-packages)/'))"
+
+# --- pip and the build backend; nothing of this stage is copied but what it installs ---
+FROM runtime AS tools
+ARG AUTHORITIES=""
+RUN set -eu; \
+    python3 -c 'import ensurepip' 2>/dev/null || { apt-get update; apt-get install -y --no-install-recommends python3-venv; }; \
+    python3 -m venv /tools; \
+    cp /etc/ssl/certs/ca-certificates.crt /tools/authorities.pem; \
+    printf '%s\n' "$AUTHORITIES" >> /tools/authorities.pem
+ENV PIP_CERT=/tools/authorities.pem \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ONLY_BINARY=:all: \
+    PIP_ROOT_USER_ACTION=ignore \
+    PIP_PROGRESS_BAR=off
+WORKDIR /build
+COPY pyproject.toml scripts/image_requirements.py ./
+RUN python3 image_requirements.py build > build.txt && /tools/bin/pip install --quiet -r build.txt
+
+FROM tools AS broker-dependencies
+RUN set -eu; \
+    python3 image_requirements.py broker > needed.txt; \
+    python3 -m venv --without-pip /opt/watchbill; \
+    /tools/bin/pip --python /opt/watchbill/bin/python install --quiet -r needed.txt
+
+FROM tools AS operator-dependencies
+RUN set -eu; \
+    python3 image_requirements.py operator > needed.txt; \
+    python3 -m venv --without-pip /opt/watchbill; \
+    /tools/bin/pip --python /opt/watchbill/bin/python install --quiet -r needed.txt
+
+FROM tools AS agent-dependencies
+RUN set -eu; \
+    python3 image_requirements.py agent > needed.txt; \
+    python3 -m venv --without-pip /opt/watchbill; \
+    /tools/bin/pip --python /opt/watchbill/bin/python install --quiet -r needed.txt
+
+# --- our wheel, and of it what each image needs ---
+FROM tools AS code
+RUN python3 -m venv --without-pip /opt/watchbill
+COPY . .
+RUN set -eu; \
+    /tools/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /wheel .; \
+    /tools/bin/pip --python /opt/watchbill/bin/python install --quiet --no-deps --no-index --prefix /operator /wheel/*.whl; \
+    site=$(cd /operator && echo lib/python3.*/site-packages); \
+    rm -r "/operator/$site/watchbill_agent" "/operator/$site/watchbill_broker"; \
+    mkdir -p "/broker/$site" "/agent/$site"; \
+    unzipped=/unzipped; /tools/bin/python -m zipfile -e /wheel/*.whl $unzipped; \
+    cp -R $unzipped/watchbill_broker "/broker/$site/"; \
+    cp -R $unzipped/watchbill_agent $unzipped/watchbill_coordination $unzipped/watchbill_broker "/agent/$site/"; \
+    /opt/watchbill/bin/python -m compileall -q /agent /broker
+
+# --- the images ---
+FROM runtime AS broker
+COPY --from=broker-dependencies /opt/watchbill /opt/watchbill
+COPY --from=code /broker /opt/watchbill
+WORKDIR /tmp
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "watchbill_broker"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=""
+ARG LICENSES=NOASSERTION
+LABEL org.opencontainers.image.title="watchbill-broker" \
+      org.opencontainers.image.description="Holds the credential of the model for one Watchbill agent, counts, keeps budgets" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="${LICENSES}"
+
+FROM runtime AS operator
+COPY --from=operator-dependencies /opt/watchbill /opt/watchbill
+COPY --from=code /operator /opt/watchbill
+WORKDIR /tmp
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "watchbill_operator"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=""
+ARG LICENSES=NOASSERTION
+LABEL org.opencontainers.image.title="watchbill-operator" \
+      org.opencontainers.image.description="The Watchbill operator, and the watchbill command" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="${LICENSES}"
+
+# Claude Code's own tools want git, bash and procps; apt's lists go again in the same layer.
+FROM runtime AS agent-system
+RUN set -eu; \
+    apt-get update; \
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends bash ca-certificates git procps; \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt
+
+FROM agent-system AS agent
+COPY --from=agent-dependencies /opt/watchbill /opt/watchbill
+COPY --from=code /agent /opt/watchbill
+WORKDIR /tmp
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "watchbill_agent"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG SOURCE=""
+ARG LICENSES=NOASSERTION
+LABEL org.opencontainers.image.title="watchbill-agent" \
+      org.opencontainers.image.description="A Watchbill agent with Claude Code" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="${LICENSES}"
