@@ -1,9 +1,16 @@
 //go:build tools
 
-// Package tools names the programs that scripts/control-plane builds, so that go.mod and go.sum hold all they need.
+// Package tools names the programs that scripts/go-programs.sh builds of this module, so that go.mod and go.sum hold
+// all that they need.
 package tools
 
 import (
+	_ "go.etcd.io/etcd/server/v3"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"
 	_ "k8s.io/kubernetes/cmd/kube-controller-manager"
+	_ "k8s.io/kubernetes/cmd/kube-proxy"
+	_ "k8s.io/kubernetes/cmd/kube-scheduler"
+	_ "k8s.io/kubernetes/cmd/kubeadm"
+	_ "k8s.io/kubernetes/cmd/kubectl"
+	_ "k8s.io/kubernetes/cmd/kubelet"
 )
