@@ -17,6 +17,7 @@ from watchbill_cli.home import Refused
 
 API_VERSION = "watchbill.dev/v1alpha1"
 TIMEOUT_SECONDS = 10.0
+LOCAL_MEND = "is the system up? `make up` starts it"
 
 
 class Agent(pykube.objects.NamespacedAPIObject):
@@ -44,11 +45,17 @@ class Lease(pykube.objects.NamespacedAPIObject):
 
 
 class Cluster:
-    """A connection to the namespace of a kubeconfig's current context."""
+    """A connection to a namespace: that of a kubeconfig's current context, if no other one is given.
 
-    def __init__(self, kubeconfig: Path) -> None:
+    `mend` is what a user is told where the API server does not answer.
+    """
+
+    def __init__(self, kubeconfig: Path, *, namespace: str = "", mend: str = LOCAL_MEND) -> None:
         config = pykube.KubeConfig.from_file(str(kubeconfig))
-        self.namespace = str(config.namespace)  #: of the current context; `default` where it names none
+        self.kubeconfig = kubeconfig
+        self.context_namespace = str(config.namespace)  #: `default` where the context names none
+        self.namespace = namespace or self.context_namespace
+        self._mend = mend
         self._api = pykube.HTTPClient(config, timeout=TIMEOUT_SECONDS)
 
     def is_ready(self) -> bool:
@@ -82,6 +89,24 @@ class Cluster:
     def pods(self) -> list[Mapping[str, Any]]:
         """All pods, by name."""
         return self._list(pykube.Pod)
+
+    def serves_watchbill(self) -> bool:
+        """Whether the CRDs are installed."""
+        try:
+            answer = self._api.get(url=f"/apis/{API_VERSION}", base="", version="")
+        except requests.RequestException as error:
+            raise self._silent(error) from error
+        if answer.status_code not in (requests.codes.ok, requests.codes.not_found):
+            raise self._silent(f"{answer.status_code} {answer.reason}")
+        return bool(answer.status_code == requests.codes.ok)
+
+    def deployment(self, name: str) -> Mapping[str, Any] | None:
+        """This Deployment; None where there is none."""
+        try:
+            found = pykube.Deployment.objects(self._api, namespace=self.namespace).get_or_none(name=name)
+        except (pykube.exceptions.HTTPError, requests.RequestException) as error:
+            raise self._silent(error) from error
+        return None if found is None else dict(found.obj)
 
     def put_config_map(self, body: Mapping[str, Any]) -> bool:
         """Create or replace a ConfigMap; False when it was there already with the same content."""
@@ -117,12 +142,15 @@ class Cluster:
                 name="watchbill-operator"
             )
         except (pykube.exceptions.HTTPError, requests.RequestException) as error:
-            raise Refused(f"the API server does not answer ({error}): is the system up? `make up` starts it") from error
+            raise self._silent(error) from error
         return found
+
+    def _silent(self, error: object) -> Refused:
+        return Refused(f"the API server does not answer ({error}): {self._mend}")
 
     def _list(self, kind: type[pykube.objects.NamespacedAPIObject]) -> list[Mapping[str, Any]]:
         try:
             found = list(kind.objects(self._api, namespace=self.namespace))
         except (pykube.exceptions.HTTPError, requests.RequestException) as error:
-            raise Refused(f"the API server does not answer ({error}): is the system up? `make up` starts it") from error
+            raise self._silent(error) from error
         return sorted((item.obj for item in found), key=lambda obj: str(obj["metadata"]["name"]))

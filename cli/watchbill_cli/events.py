@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -22,27 +22,27 @@ SHORT = 60  #: characters of a value in the text form
 
 
 def run_events(arguments: Namespace) -> int:
-    """Print the events of all, or of one task, and follow if asked to."""
+    """Print the events of all, or of some tasks, and follow if asked to."""
     layout = Layout(volume_root(default_home()))
     records = follow_log(layout) if arguments.follow else read_log(layout)
     names: dict[str, str] = {}
-    found = False
-    for recorded in select(records, arguments.task, names):
-        found = True
+    known: set[str] = set()
+    for recorded in select(records, arguments.tasks, names):
+        known |= {getattr(recorded.event, "task", ""), names.get(getattr(recorded.event, "task", ""), "")}
         print(to_json(recorded) if arguments.output == "json" else to_text(recorded, names), flush=arguments.follow)
-    if arguments.task and not found:
-        raise Refused(f"the log knows no Task {arguments.task}: `watchbill events` lists all")
+    if unknown := [task for task in arguments.tasks if task not in known]:
+        raise Refused(f"the log knows no Task {unknown[0]}: `watchbill events` lists all")
     return 0
 
 
-def select(records: Iterable[Recorded], task: str | None, names: dict[str, str]) -> Iterator[Recorded]:
-    """Yield the records of one task, by name or uid (all without one), and learn the tasks' names on the way."""
+def select(records: Iterable[Recorded], tasks: Collection[str], names: dict[str, str]) -> Iterator[Recorded]:
+    """Yield the records of these tasks, by name or uid (all without any), and learn the tasks' names on the way."""
     for recorded in records:
         event = recorded.event
         if isinstance(event, TaskSubmitted):
             names[event.task] = event.name
         uid = getattr(event, "task", "")
-        if task is None or (uid and task in (uid, names.get(uid))):
+        if not tasks or (uid and (uid in tasks or names.get(uid) in tasks)):
             yield recorded
 
 

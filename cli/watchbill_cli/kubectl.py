@@ -30,7 +30,9 @@ def find_kubectl() -> str:
     return found
 
 
-def run_kubectl(kubeconfig: Path, arguments: Sequence[str], *, stdin: str | None = None) -> str:
+def run_kubectl(
+    kubeconfig: Path, arguments: Sequence[str], *, stdin: str | None = None, timeout: float = TIMEOUT_SECONDS
+) -> str:
     """Run it and return what it printed.
 
     Raises Refused with its own words where it fails.
@@ -41,14 +43,12 @@ def run_kubectl(kubeconfig: Path, arguments: Sequence[str], *, stdin: str | None
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout,
             env=load_environment(kubeconfig),
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise Refused(
-            f"kubectl {arguments[0]} took longer than {TIMEOUT_SECONDS:.0f} s: is the API server well?"
-        ) from error
+        raise Refused(f"kubectl {arguments[0]} took longer than {timeout:.0f} s: is the API server well?") from error
     if done.returncode != 0:
         raise Refused(f"kubectl {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout

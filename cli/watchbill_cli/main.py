@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_system(verbs)
+    _add_cluster(verbs)
     _add_reading(verbs)
     _add_files(verbs)
     return parser
@@ -132,6 +133,23 @@ def _add_system(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
 
 
+def _add_cluster(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    quickstart = _verb(
+        verbs,
+        "quickstart",
+        "cluster_quickstart:run_on_cluster",
+        says="run the quickstart on the cluster that $KUBECONFIG names, where Watchbill is installed",
+        examples="  watchbill quickstart\n  watchbill quickstart ~/src/my-project --namespace watchbill",
+    )
+    quickstart.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="DIR", help="by default this one")
+    quickstart.add_argument(
+        "--namespace", "-n", default="", metavar="NAME", help="where it is installed (default: the context's)"
+    )
+    quickstart.add_argument(
+        "--timeout", type=float, default=600.0, metavar="SECONDS", help="how long all of it may take (default 600)"
+    )
+
+
 def _add_reading(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     monitor = _verb(
         verbs,
@@ -146,10 +164,10 @@ def _add_reading(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         verbs,
         "events",
         "events:run_events",
-        says="print the event log, of all or of one task",
+        says="print the event log, of all or of some tasks",
         examples="  watchbill events\n  watchbill events review-1f2e3d4c -f\n  watchbill events -o json | jq .type",
     )
-    events.add_argument("task", nargs="?", help="name or uid of a Task")
+    events.add_argument("tasks", nargs="*", metavar="TASK", help="name or uid of a Task")
     events.add_argument("--follow", "-f", action="store_true", help="go on as events happen")
     _add_output(events)
     transcript = _verb(

@@ -11,21 +11,19 @@ import shlex
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from watchbill_cli.archive import pack
-from watchbill_cli.cluster import Cluster
-from watchbill_cli.context import put_archive
 from watchbill_cli.home import Home, Refused, default_home
 from watchbill_cli.kubectl import run_kubectl
-from watchbill_cli.quickstart import Quickstart, load_quickstart
-from watchbill_cli.runners import SCRIPTED, Runner, build_agents, choose_runner, put_secret
+from watchbill_cli.quickstart import load_quickstart
+from watchbill_cli.quickstart_run import all_succeeded, render_tasks, run_quickstart
+from watchbill_cli.run_times import load_run_times
+from watchbill_cli.runners import SCRIPTED, build_agents, choose_runner, put_secret
 from watchbill_cli.system import NODE, exclusive, running, start_model, start_system
-from watchbill_cli.tables import Progress, render_table, task_row
-from watchbill_cli.waiting import run_times, wait_until_ended, wait_until_ready
+from watchbill_cli.tables import Progress
+from watchbill_cli.waiting import wait_until_ready
 
 HEARTBEAT_SECONDS = 15.0  #: an agent that lives beats more often
 
@@ -52,28 +50,11 @@ def run_start(arguments: Namespace) -> int:
     if quickstart is None:
         print(next_steps(home))
         return 0
-    ended = run_quickstart(home, cluster, progress, quickstart)
+    ended = run_quickstart(cluster, progress, quickstart)
     print(f"{quickstart.source.files} files of {Path(arguments.quickstart).resolve()}\n")
-    print(render_tasks(ended, run_times(home), runner))
+    print(render_tasks(ended, load_run_times(home), quickstart.kind))
     print("\n" + next_steps(home, quickstart.find_session(ended)))
-    return 0 if all(task["status"]["phase"] == "Succeeded" for task in ended) else 1
-
-
-def run_quickstart(
-    home: Home, cluster: Cluster, progress: Progress, quickstart: Quickstart
-) -> Sequence[Mapping[str, Any]]:
-    """Send what the Tasks read, apply them, and wait until they ended; returns them in the diamond's order.
-
-    What succeeded before has its result; what did not is done again, as the reason may be gone: a key, a gateway.
-    """
-    for archive in quickstart.archives:
-        put_archive(cluster, archive)
-    again = quickstart.find_failed(cluster.tasks())
-    if again:
-        run_kubectl(home.kubeconfig, ["delete", "tasks", *again, "--ignore-not-found"])
-    body = {"apiVersion": "v1", "kind": "List", "items": quickstart.build_tasks()}
-    run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=json.dumps(body))
-    return wait_until_ended(cluster, progress, quickstart)
+    return 0 if all_succeeded(ended) else 1
 
 
 def run_kubeconfig(arguments: Namespace) -> int:
@@ -84,22 +65,6 @@ def run_kubeconfig(arguments: Namespace) -> int:
         raise Refused(f"{known.format(home.path)}: `make up` starts it")
     print(home.kubeconfig)
     return 0
-
-
-def render_tasks(tasks: Sequence[Mapping[str, Any]], seconds: Mapping[str, float], runner: Runner) -> str:
-    """The table of a run; where a model worked, with what it cost."""
-    header, rows = ["TASK", "PHASE", "AGENT", "SECONDS", "RESULT"], [task_row(task, seconds) for task in tasks]
-    if runner.is_claude:
-        header.insert(-1, "COST")
-        for row, task in zip(rows, tasks, strict=True):
-            row.insert(-1, describe_cost(task))
-    return render_table(header, rows)
-
-
-def describe_cost(task: Mapping[str, Any]) -> str:
-    """`$0.0123`, or a dash where nothing is known."""
-    cost = ((task.get("status") or {}).get("usage") or {}).get("costUSD")
-    return "-" if cost is None else f"${cost:.4f}"
 
 
 def next_steps(home: Home, session: str = "") -> str:

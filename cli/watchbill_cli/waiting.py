@@ -5,6 +5,7 @@ Owns the questions and the sentences that a user reads meanwhile. Only asks: the
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,10 +18,8 @@ from watchbill_cli.quickstart import Quickstart
 from watchbill_cli.runners import Runner, is_current
 from watchbill_cli.system import NODE, OPERATOR, running
 from watchbill_cli.tables import Progress
-from watchbill_coordination.core.evolve import fold
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_coordination.storage.layout import HEARTBEAT, Layout
-from watchbill_coordination.storage.reading import read_log
 
 READY_SECONDS = 60.0
 STALLED_SECONDS = 120.0  #: without a running Task and without a change
@@ -85,10 +84,13 @@ def describe(agent: Mapping[str, Any]) -> str:
     return f"{text} ({said[0]})" if said and not is_ready(agent) else text
 
 
-def wait_until_ended(cluster: Cluster, progress: Progress, quickstart: Quickstart) -> Sequence[Mapping[str, Any]]:
+def wait_until_ended(
+    cluster: Cluster, progress: Progress, quickstart: Quickstart, *, until: float = math.inf
+) -> Sequence[Mapping[str, Any]]:
     """Show the Tasks of this run until all have ended; return them in the diamond's order.
 
-    Raises Refused with the first waiting Task's own words when nothing runs and nothing changes for too long.
+    Raises Refused with the first waiting Task's own words when nothing runs and nothing changes for too long, or when
+    the monotonic clock passes `until`.
     """
     stalled, before = time.monotonic(), None
     while True:
@@ -102,6 +104,8 @@ def wait_until_ended(cluster: Cluster, progress: Progress, quickstart: Quickstar
         why = first_wait(tasks, len(quickstart.steps))
         if time.monotonic() - stalled > STALLED_SECONDS:
             raise Refused(f"nothing went on for {STALLED_SECONDS:.0f} s: {why}")
+        if time.monotonic() > until:
+            raise Refused(f"the time is over: {sum(phase in ENDED for phase in phases)} tasks ended; {why}")
         running = [task["metadata"]["name"] for task in tasks if phase_of(task) == "Running"]
         done = sum(phase in ENDED for phase in phases)
         said = f"running: {', '.join(running)}" if running else why
@@ -120,13 +124,3 @@ def first_wait(tasks: Sequence[Mapping[str, Any]], wanted: int) -> str:
         if phase_of(task) not in ENDED:
             return f"{task['metadata']['name']}: {(task.get('status') or {}).get('message', 'it is new')}"
     return f"{wanted - len(tasks)} Tasks of the quickstart were deleted"
-
-
-def run_times(home: Home) -> Mapping[str, float]:
-    """Seconds that each ended task's last attempt took, by uid, from the log: a status has whole seconds only."""
-    state = fold(read_log(Layout(home.volume)))
-    return {
-        uid: task.finished_at - task.started_at
-        for uid, task in state.tasks.items()
-        if task.started_at is not None and task.finished_at is not None
-    }
