@@ -1,7 +1,8 @@
-"""What a namespace needs before the operator can run there: both CRDs, and `manifests/base`.
+"""What a namespace needs before a local operator can run there: both CRDs, and of `manifests/base` rights and claim.
 
 Owns how they are applied, and the credentials of the operator: on a control plane that checks rights, a token of its
-ServiceAccount, so that it runs with the Role of `manifests/base` and nothing more. Never grants anything itself.
+ServiceAccount, so that it runs with the Role of `manifests/base` and nothing more. Never grants anything itself, and
+leaves the namespace as it is: its labels, and the Deployment, are for operators that run in a pod.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from watchbill_cli.kubectl import run_kubectl
 from watchbill_local.certificate import write_private
 
 ACCOUNT = "watchbill-operator"
+FILES = ("crds/agents.yaml", "crds/tasks.yaml", "base/rbac.yaml", "base/volume-claim.yaml")
 TOKEN_DURATION = "720h"  # noqa: S105  # each start renews it; a server may grant less
 CRDS = tuple(f"customresourcedefinition.apiextensions.k8s.io/{kind}.watchbill.dev" for kind in ("agents", "tasks"))
 
 
 def apply_base(home: Home, cluster: Cluster) -> None:
-    """Apply CRDs and base with kubectl, at each start: what somebody deleted meanwhile is put back.
+    """Apply CRDs, rights and claim with kubectl, at each start: what somebody deleted meanwhile is put back.
 
     Raises Refused with kubectl's words.
     """
-    files = sorted([*data_file("crds").glob("*.yaml"), *data_file("base").glob("*.yaml")])
-    body = json.dumps(build_list(files, cluster.namespace))
+    body = json.dumps(build_list([data_file(name) for name in FILES], cluster.namespace))
     try:
         said = run_kubectl(home.kubeconfig, ["apply", "-f", "-"], stdin=body)
     except Refused as refusal:

@@ -141,18 +141,18 @@ def test_crds_that_come_late_or_anew_are_waited_for(breakable_system: LocalSyste
     """An operator without them says so and goes on once they are there, at its start as in the midst of its work."""
     system = breakable_system
     environment = end_own(system)
-    system.kubectl("delete", "-f", str(CRDS))
+    system.kubectl("delete", "-k", str(CRDS))
 
     operator = start_rival(system, "late", environment)
     try:
         wait_for(lambda: "waiting: the CRDs are not installed yet" in operator.log, "it waits for the CRDs")
-        system.kubectl("apply", "-f", str(CRDS))
+        system.kubectl("apply", "-k", str(CRDS))
         operator.wait_until_leading()
         do_one(system, "first")
 
-        system.kubectl("delete", "-f", str(CRDS))
+        system.kubectl("delete", "-k", str(CRDS))
         wait_for(lambda: operator.log.count("waiting: the CRDs are not installed yet") == 2, "it waits for them again")
-        system.kubectl("apply", "-f", str(CRDS))
+        system.kubectl("apply", "-k", str(CRDS))
 
         do_one(system, "second")
         assert operator.process.poll() is None

@@ -32,7 +32,7 @@ Obj = dict[str, Any]
 
 def install_crds(server: ApiServer) -> None:
     """Make the server know Agents and Tasks."""
-    for path in sorted(CRDS.glob("*.yaml")):
+    for path in (CRDS / "agents.yaml", CRDS / "tasks.yaml"):
         server.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", yaml.safe_load(path.read_text()))
 
 
