@@ -43,6 +43,7 @@ class Resource:
 
     version: str  #: `v1` or `group/version`
     plural: str
+    is_namespaced: bool = True
 
 
 AGENTS = Resource("watchbill.dev/v1alpha1", "agents")
@@ -201,7 +202,8 @@ class Api:
 
     def _prepare(self, client: pykube.HTTPClient, request: Request) -> requests.PreparedRequest:
         """What the adapter sends. Filled in by hand: `requests` merges and quotes for a third of a call's CPU."""
-        place = client.get_kwargs(version=request.resource.version, namespace=self.namespace, url=request.path)
+        namespace = self.namespace if request.resource.is_namespaced else None
+        place = client.get_kwargs(version=request.resource.version, namespace=namespace, url=request.path)
         prepared = requests.PreparedRequest()
         prepared.method, prepared.url = request.method, place["url"]
         if request.params:

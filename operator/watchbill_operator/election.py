@@ -136,8 +136,12 @@ class Election:
         self._view = LeaseView()
         self._annotations: dict[str, str] = {}
 
-    async def acquire(self, on_wait: Callable[[str], None]) -> LeaseView:
+    async def acquire(
+        self, on_wait: Callable[[str], None], on_other: Callable[[str], None] = lambda _: None
+    ) -> LeaseView:
         """Wait until this process leads; return the Lease as it was before, with log id and epoch.
+
+        `on_other` is told who leads, as often as the Lease is looked at; `on_wait` what else is waited for.
 
         Raises:
             ApiError: the API refuses Leases altogether.
@@ -155,7 +159,7 @@ class Election:
                 if (free or expired) and await self._take(view):
                     return view
                 if view.holder and not free:
-                    on_wait(f"{view.holder} leads")
+                    on_other(view.holder)
             except UnavailableError as error:
                 on_wait(_explain(error))
             await asyncio.sleep(WAIT_SECONDS)

@@ -2,7 +2,7 @@
 
 Owns the small aiohttp application. Invariant: read-only; answering costs the loop no more than a scrape's arithmetic.
 /healthz fails when the state's task stood still for `STALLED_SECONDS`; /readyz fails, with a sentence, until this
-process leads and its start reconcile is done.
+process leads and its start reconcile is done, or until it stands by for another one that leads.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Health:
     """What the loop tells about itself."""
 
     waiting_for: str = "starting"  #: why this process is not ready; empty: it is
+    leader: str = ""  #: whom this process stands by for: it is ready to take over, and need not do more
     volume: str = ""  #: why nothing can be recorded now; empty: it can
     alive_at: float = field(default_factory=time.monotonic)
 
@@ -64,6 +65,8 @@ class HealthServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
+        if self._health.leader:
+            return web.Response(text=f"standing by: {self._health.leader} leads\n")
         if reason := self._health.waiting_for or self._health.volume:
             return web.Response(status=503, text=f"{reason}\n")
         return web.Response(text="ok\n")

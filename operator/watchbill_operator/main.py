@@ -33,6 +33,7 @@ from watchbill_operator.leader import Leader
 from watchbill_operator.metrics import Metrics
 from watchbill_operator.observations import Observation
 from watchbill_operator.reconcile import load_when_there
+from watchbill_operator.start_checks import wait_until_sound
 from watchbill_operator.watching import Watching, WatchWiring
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ class Process:
             loop.add_signal_handler(number, self._stop.set)
 
     async def _follow_and_lead(self) -> None:
-        lease = await self._election.acquire(self._wait)
+        await wait_until_sound(self._api, self._config, self._wait)
+        lease = await self._election.acquire(self._wait, self._stand_by)
         try:
             keeping = asyncio.create_task(self._election.keep())
             leading = asyncio.create_task(self._lead(lease))
@@ -170,7 +172,13 @@ class Process:
         if reason != self._health.waiting_for:
             logger.info("waiting: %s", reason)
             self._health.waiting_for = reason
+        self._health.leader = ""
         self._health.beat()
+
+    def _stand_by(self, leader: str) -> None:
+        """Say that this process is as it should be while another one leads."""
+        self._wait(f"{leader} leads")
+        self._health.leader = leader
 
     def _tell(self, phase: str, **more: Any) -> None:
         """Write the status file, if one is wanted."""

@@ -31,13 +31,14 @@ def test_the_lease_names_the_log_and_the_epoch(server: ApiServer, operator: Star
     assert len(lease["metadata"]["annotations"]["watchbill.dev/log-id"]) == 32
 
 
-def test_a_second_operator_waits_and_says_for_whom(operator: Start) -> None:
-    """It is alive, but not ready."""
+def test_a_second_operator_stands_by_and_says_for_whom(server: ApiServer, operator: Start) -> None:
+    """It is alive, and ready to take over."""
     operator("one").lead()
+    holder = server.get(LEASE)["spec"]["holderIdentity"]
     two = operator("two").start()
     wait_for(lambda: two.status.get("http") and "host/" in two.get("/readyz")[1], "the second one waits")
 
-    assert two.get("/readyz")[0] == 503
+    assert two.get("/readyz") == (200, f"standing by: {holder} leads\n")
     assert two.get("/healthz")[0] == 200
 
 
