@@ -1,7 +1,7 @@
 """`watchbill repair`: make whole what can be made whole.
 
 Owns the talk about it: by default the plan alone, with `--yes` its execution. Refuses while an operator is live, and
-names it. Deletes nothing.
+names it; in a pod the API server is asked for that, elsewhere the volume. Deletes nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from watchbill_cli.home import DAMAGED, Refused, default_home, volume_root
+from watchbill_cli.operator_pods import Unanswered, check_none_lives, is_in_pod
 from watchbill_cli.verify import exit_code, render
 from watchbill_coordination.coordinator.repair import Repaired, Step, repair
-from watchbill_coordination.storage.epochs import load_own_holder
+from watchbill_coordination.storage.epochs import load_highest_epoch, load_holder, load_own_holder
 from watchbill_coordination.storage.faults import LogCorrupt, StorageFault
 from watchbill_coordination.storage.layout import Layout
 
@@ -28,7 +29,7 @@ def run_repair(arguments: Namespace) -> int:
             load_own_holder("watchbill repair"),
             dry_run=not arguments.yes,
             accept_loss=arguments.accept_loss,
-            force=arguments.force,
+            force=(arguments.yes and _is_pod_gone(layout, force=arguments.force)) or arguments.force,
         )
     except LogCorrupt as error:
         print(f"watchbill: {error} (`watchbill repair --accept-loss` shows what that gives up)", file=sys.stderr)
@@ -37,6 +38,23 @@ def run_repair(arguments: Namespace) -> int:
         raise Refused(str(error)) from error
     print(to_json(repaired) if arguments.output == "json" else to_text(repaired))
     return exit_code(repaired.report)
+
+
+def _is_pod_gone(layout: Layout, *, force: bool) -> bool:
+    """Whether the API server knows that the last writer, a pod, is gone; False: it cannot be told from here.
+
+    Raises Refused where a pod of the operator is there, and where the API server says nothing unless `force` is given.
+    """
+    if not is_in_pod():
+        return False
+    try:
+        check_none_lives()
+    except Unanswered:
+        if not force:
+            raise
+        return False
+    holder = load_holder(layout, load_highest_epoch(layout))
+    return holder is not None and bool(holder.pod_uid)
 
 
 def to_text(repaired: Repaired) -> str:
