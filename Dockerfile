@@ -2,12 +2,14 @@
 #
 # BASE        Debian or the official Python image, with Python 3.11 or newer as `python3` and the public authorities
 # AUTHORITIES PEM text of authorities that downloads need here besides the public ones; in no image that results
+# PIP_INDEX_URL, PIP_EXTRA_INDEX_URL   another index of packages; in no image that results either
 # VERSION, REVISION, SOURCE, LICENSES   what the labels say
 #
 # Dependencies stand in layers of their own that pyproject.toml alone decides; the code comes last and is small.
 # Nothing is compiled: packages come as wheels. Stages stand in the order in which builders without BuildKit, which make
 # all stages up to the target, have least to do.
 ARG BASE=python:3.11-slim-bookworm
+ARG VERSION=unknown
 
 # --- what every image begins with: an own user, and `python` at one path whatever the base ---
 FROM ${BASE} AS runtime
@@ -26,11 +28,15 @@ RUN set -eu; \
 # --- pip and the build backend; nothing of this stage is copied but what it installs ---
 FROM runtime AS tools
 ARG AUTHORITIES=""
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
 RUN set -eu; \
     python3 -c 'import ensurepip' 2>/dev/null || { apt-get update; apt-get install -y --no-install-recommends python3-venv; }; \
     python3 -m venv /tools; \
     cp /etc/ssl/certs/ca-certificates.crt /tools/authorities.pem; \
-    printf '%s\n' "$AUTHORITIES" >> /tools/authorities.pem
+    printf '%s\n' "$AUTHORITIES" >> /tools/authorities.pem; \
+    [ -z "${PIP_INDEX_URL:-}" ] || /tools/bin/pip config --site set global.index-url "$PIP_INDEX_URL"; \
+    [ -z "${PIP_EXTRA_INDEX_URL:-}" ] || /tools/bin/pip config --site set global.extra-index-url "$PIP_EXTRA_INDEX_URL"
 ENV PIP_CERT=/tools/authorities.pem \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -76,35 +82,35 @@ RUN set -eu; \
 
 # --- the images ---
 FROM runtime AS broker
+LABEL org.opencontainers.image.title="watchbill-broker" \
+      org.opencontainers.image.description="Holds the credential of the model for one Watchbill agent, counts, keeps budgets"
 COPY --from=broker-dependencies /opt/watchbill /opt/watchbill
-COPY --from=code /broker /opt/watchbill
 WORKDIR /tmp
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "watchbill_broker"]
-ARG VERSION=0.1.0
+COPY --from=code /broker /opt/watchbill
+ARG VERSION
 ARG REVISION=unknown
 ARG SOURCE=""
 ARG LICENSES=NOASSERTION
-LABEL org.opencontainers.image.title="watchbill-broker" \
-      org.opencontainers.image.description="Holds the credential of the model for one Watchbill agent, counts, keeps budgets" \
-      org.opencontainers.image.version="${VERSION}" \
+LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="${LICENSES}"
 
 FROM runtime AS operator
+LABEL org.opencontainers.image.title="watchbill-operator" \
+      org.opencontainers.image.description="The Watchbill operator, and the watchbill command"
 COPY --from=operator-dependencies /opt/watchbill /opt/watchbill
-COPY --from=code /operator /opt/watchbill
 WORKDIR /tmp
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "watchbill_operator"]
-ARG VERSION=0.1.0
+COPY --from=code /operator /opt/watchbill
+ARG VERSION
 ARG REVISION=unknown
 ARG SOURCE=""
 ARG LICENSES=NOASSERTION
-LABEL org.opencontainers.image.title="watchbill-operator" \
-      org.opencontainers.image.description="The Watchbill operator, and the watchbill command" \
-      org.opencontainers.image.version="${VERSION}" \
+LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="${LICENSES}"
@@ -117,18 +123,18 @@ RUN set -eu; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt
 
 FROM agent-system AS agent
+LABEL org.opencontainers.image.title="watchbill-agent" \
+      org.opencontainers.image.description="A Watchbill agent with Claude Code"
 COPY --from=agent-dependencies /opt/watchbill /opt/watchbill
-COPY --from=code /agent /opt/watchbill
 WORKDIR /tmp
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "watchbill_agent"]
-ARG VERSION=0.1.0
+COPY --from=code /agent /opt/watchbill
+ARG VERSION
 ARG REVISION=unknown
 ARG SOURCE=""
 ARG LICENSES=NOASSERTION
-LABEL org.opencontainers.image.title="watchbill-agent" \
-      org.opencontainers.image.description="A Watchbill agent with Claude Code" \
-      org.opencontainers.image.version="${VERSION}" \
+LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="${LICENSES}"
