@@ -17,6 +17,7 @@ from watchbill_coordination.core.specs import MODEL_BY_ROLE, AgentName, ReplicaN
 from watchbill_operator.pod_settings import COORDINATION_VOLUME, MOUNT_ROOT, RESTRICTED_CONTAINER, PodSettings
 from watchbill_operator.pod_users import build_broker_user_id
 
+BROKER_LABEL = "watchbill.dev/broker"  #: on pods that have one: a NetworkPolicy opens the way to the model for these
 BROKER = "broker"  #: name of the container, and of the volume with its sockets
 CREDENTIALS = "credentials"  #: name of the volume with the Secret
 BROKER_TMP = "broker-tmp"
@@ -92,6 +93,11 @@ def build_agent_variables(spec: Mapping[str, Any], runner: ClaudeRunner, setting
     return {"WATCHBILL_RUNNER": "claude", **dict(zip(names, parts, strict=True)), **sockets}
 
 
+def build_labels(runner: ClaudeRunner) -> dict[str, str]:
+    """What tells the pods that have a broker from those that do not."""
+    return {BROKER_LABEL: "true"} if runner.broker else {}
+
+
 def build_agent_sources(runner: ClaudeRunner) -> list[dict[str, Any]]:
     """Where the agent's container has its environment from besides: the credential, if no broker keeps it."""
     return [] if runner.broker else [{"secretRef": {"name": runner.secret, "optional": True}}]
@@ -127,7 +133,7 @@ def build_brokers(
     return [
         {
             "name": BROKER,
-            "image": agent["spec"].get("image") or settings.image,
+            "image": settings.broker_image or agent["spec"].get("image") or settings.image,
             "command": list(settings.broker_command),
             "env": [{"name": key, "value": value.replace("$", "$$")} for key, value in variables.items()],
             "volumeMounts": _build_broker_mounts(ReplicaName(f"{name}-{ordinal}")),

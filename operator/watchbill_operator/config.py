@@ -7,6 +7,7 @@ line and column. Nobody else in this package reads the environment.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -19,6 +20,7 @@ from watchbill_operator.config_error import ConfigError as ConfigError  # for th
 from watchbill_operator.model_tables import TABLES, parse_table
 
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -35,6 +37,8 @@ class Config:
     http_port: int = 0  #: 0: any free one, told in the status file
     status_file: Path | None = None  #: JSON for whoever started this process: pid, address, epoch
     agent_image: str = "watchbill:latest"  #: for Agents that name none
+    broker_image: str = ""  #: of the container that keeps the credential; empty: that of the agent's container
+    claim: str = "watchbill-coordination"  #: the PersistentVolumeClaim of the coordination volume, which agents mount
     log_level: str = "INFO"
     reconcile_seconds: float = 60.0  #: between full comparisons of log and API
     lease_seconds: float = 15.0  #: a leader that did not renew for so long is replaced
@@ -52,6 +56,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "WATCHBILL_POD_UID": "pod_uid",
     "WATCHBILL_STATUS_FILE": "status_file",
     "WATCHBILL_AGENT_IMAGE": "agent_image",
+    "WATCHBILL_BROKER_IMAGE": "broker_image",
+    "WATCHBILL_CLAIM": "claim",
     "WATCHBILL_LOG_LEVEL": "log_level",
     "WATCHBILL_RECONCILE_SECONDS": "reconcile_seconds",
     "WATCHBILL_LEASE_SECONDS": "lease_seconds",
@@ -137,6 +143,13 @@ def _parse_text(raw: object) -> str:
     return raw
 
 
+def _parse_claim(raw: object) -> str:
+    text = _parse_text(raw)
+    if len(text) > 253 or not OBJECT_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of a claim: small letters, digits, dots and hyphens")
+    return text
+
+
 def _parse_path(raw: object) -> Path:
     return Path(_parse_text(raw)).absolute()
 
@@ -170,6 +183,7 @@ def _parse_level(raw: object) -> str:
 
 PARSERS: Mapping[str, Callable[[object], Any]] = {
     "root": _parse_path,
+    "claim": _parse_claim,
     "kubeconfig": _parse_path,
     "status_file": _parse_path,
     "http_port": _parse_port,

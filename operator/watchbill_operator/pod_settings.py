@@ -14,7 +14,7 @@ from typing import Any
 from watchbill_operator.config import Config
 
 COORDINATION_VOLUME = "coordination"
-COORDINATION_CLAIM = "watchbill-coordination"  #: unless the settings name another
+COORDINATION_CLAIM = "watchbill-coordination"  #: unless the configuration names another
 MOUNT_ROOT = "/watchbill"
 
 RESTRICTED_CONTAINER: Mapping[str, Any] = {
@@ -30,6 +30,7 @@ class PodSettings:
 
     namespace: str
     image: str
+    broker_image: str = ""  #: empty: that of the agent's container
     claim: str = COORDINATION_CLAIM  #: name of the PersistentVolumeClaim of the coordination volume
     command: tuple[str, ...] = ("python", "-m", "watchbill_agent")
     broker_command: tuple[str, ...] = ("python", "-m", "watchbill_broker")
@@ -44,6 +45,8 @@ def build_pod_settings(config: Config) -> PodSettings:
     return PodSettings(
         namespace=config.namespace,
         image=config.agent_image,
+        broker_image=config.broker_image,
+        claim=config.claim,
         log_level=config.log_level,
         models=config.models,
         prices=json.dumps(config.prices, sort_keys=True, separators=(",", ":")) if config.prices else "",

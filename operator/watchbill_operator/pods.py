@@ -104,6 +104,7 @@ def _build_plain_pod(agent: Mapping[str, Any], ordinal: int, settings: PodSettin
                 MANAGED_BY_LABEL: "watchbill",
                 AGENT_LABEL: name,
                 REPLICA_LABEL: str(ordinal),
+                **(claude_pod.build_labels(claude) if claude else {}),
             },
             "annotations": {"kubectl.kubernetes.io/default-container": CONTAINER},
             "ownerReferences": [_build_owner(agent)],

@@ -94,6 +94,35 @@ def test_the_credentials_secret_is_named_in_one_volume_alone() -> None:
     assert "envFrom" not in pod["spec"]["containers"][0]
 
 
+@pytest.mark.parametrize(
+    ("setting", "own", "agents", "brokers"),
+    [
+        ("", "", "watchbill/agent:dev", "watchbill/agent:dev"),
+        ("", "team/agent:2", "team/agent:2", "team/agent:2"),
+        ("watchbill/broker:dev", "", "watchbill/agent:dev", "watchbill/broker:dev"),
+        ("watchbill/broker:dev", "team/agent:2", "team/agent:2", "watchbill/broker:dev"),
+    ],
+)
+def test_an_agents_image_is_not_the_brokers_where_the_operator_has_one(
+    setting: str, own: str, agents: str, brokers: str
+) -> None:
+    """What may hold the credential is decided by who installs the operator."""
+    agent = claude_agent(**({"image": own} if own else {}))
+    containers = containers_of(agent, replace(SETTINGS, broker_image=setting))
+
+    assert (containers["agent"]["image"], containers["broker"]["image"]) == (agents, brokers)
+
+
+@pytest.mark.parametrize(
+    ("runner", "label"), [({"claude": {}}, "true"), ({"claude": {"broker": False}}, None), ({"command": {}}, None)]
+)
+def test_pods_with_a_broker_are_told_by_a_label(runner: dict[str, Any], label: str | None) -> None:
+    """A NetworkPolicy opens the way to the model for these alone."""
+    pod = build_pod(an_agent(runner=runner), 0, SETTINGS)
+
+    assert pod["metadata"]["labels"].get("watchbill.dev/broker") == label
+
+
 def test_the_broker_runs_restricted_under_a_uid_that_no_agent_has() -> None:
     """Its own user and group; the rest is the restricted Pod Security Standard."""
     context = containers_of(claude_agent())["broker"]["securityContext"]

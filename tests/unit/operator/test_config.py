@@ -10,7 +10,7 @@ import pytest
 from watchbill_broker.prices import load_prices
 from watchbill_operator.config import ConfigError, load_config, parse_config
 from watchbill_operator.model_tables import KINDS_OF_PRICES
-from watchbill_operator.pod_settings import build_pod_settings
+from watchbill_operator.pod_settings import COORDINATION_CLAIM, build_pod_settings
 
 ROOT = {"WATCHBILL_ROOT": "/srv/watchbill"}
 
@@ -111,3 +111,25 @@ def test_too_many_rows_are_refused() -> None:
 
     with pytest.raises(ConfigError, match="257 rows are more than 256"):
         parse_config(ROOT, f"models: {json.dumps(rows)}", "f.yaml")
+
+
+def test_images_and_claim_are_the_configurations() -> None:
+    """Which a pod is made with is decided where the operator is installed."""
+    variables = {"WATCHBILL_AGENT_IMAGE": "a:1", "WATCHBILL_BROKER_IMAGE": "b:1", "WATCHBILL_CLAIM": "shared.volume"}
+    settings = build_pod_settings(parse_config(ROOT | variables))
+
+    assert (settings.image, settings.broker_image, settings.claim) == ("a:1", "b:1", "shared.volume")
+
+
+def test_the_claims_default_is_the_one_that_is_installed() -> None:
+    """And the broker runs in the agent's image."""
+    settings = build_pod_settings(parse_config(ROOT))
+
+    assert (settings.broker_image, settings.claim) == ("", COORDINATION_CLAIM)
+
+
+@pytest.mark.parametrize("name", ["Shared", "-shared", "shared_volume", "a" * 254])
+def test_a_claim_that_no_cluster_can_have_is_refused(name: str) -> None:
+    """Else every pod would wait for it."""
+    with pytest.raises(ConfigError, match=r"WATCHBILL_CLAIM: .* is not the name of a claim"):
+        parse_config(ROOT | {"WATCHBILL_CLAIM": name})
