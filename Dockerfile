@@ -65,20 +65,19 @@ RUN set -eu; \
     python3 -m venv --without-pip /opt/watchbill; \
     /tools/bin/pip --python /opt/watchbill/bin/python install --quiet -r needed.txt
 
-# --- our wheel, and of it what each image needs ---
+# --- our wheel, and of it what each image needs; bytecode names the files where they will be ---
 FROM tools AS code
 RUN python3 -m venv --without-pip /opt/watchbill
 COPY . .
 RUN set -eu; \
-    /tools/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /wheel .; \
-    /tools/bin/pip --python /opt/watchbill/bin/python install --quiet --no-deps --no-index --prefix /operator /wheel/*.whl; \
+    /tools/bin/hatchling build --target wheel --directory /wheel; \
+    /tools/bin/pip --python /opt/watchbill/bin/python install --quiet --no-deps --no-index --no-compile --prefix /operator /wheel/*.whl; \
+    python3 -m compileall -q -j 0 -s /operator -p /opt/watchbill /operator; \
     site=$(cd /operator && echo lib/python3.*/site-packages); \
-    rm -r "/operator/$site/watchbill_agent" "/operator/$site/watchbill_broker"; \
     mkdir -p "/broker/$site" "/agent/$site"; \
-    unzipped=/unzipped; /tools/bin/python -m zipfile -e /wheel/*.whl $unzipped; \
-    cp -R $unzipped/watchbill_broker "/broker/$site/"; \
-    cp -R $unzipped/watchbill_agent $unzipped/watchbill_coordination $unzipped/watchbill_broker "/agent/$site/"; \
-    /opt/watchbill/bin/python -m compileall -q /agent /broker
+    mv "/operator/$site/watchbill_broker" "/broker/$site/"; \
+    mv "/operator/$site/watchbill_agent" "/agent/$site/"; \
+    cp -R -p "/broker/$site/watchbill_broker" "/operator/$site/watchbill_coordination" "/agent/$site/"
 
 # --- the images ---
 FROM runtime AS broker
@@ -88,11 +87,11 @@ COPY --from=broker-dependencies /opt/watchbill /opt/watchbill
 WORKDIR /tmp
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "watchbill_broker"]
-COPY --from=code /broker /opt/watchbill
 ARG VERSION
 ARG REVISION=unknown
 ARG SOURCE=""
 ARG LICENSES=NOASSERTION
+COPY --from=code /broker /opt/watchbill
 LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
@@ -105,11 +104,11 @@ COPY --from=operator-dependencies /opt/watchbill /opt/watchbill
 WORKDIR /tmp
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "watchbill_operator"]
-COPY --from=code /operator /opt/watchbill
 ARG VERSION
 ARG REVISION=unknown
 ARG SOURCE=""
 ARG LICENSES=NOASSERTION
+COPY --from=code /operator /opt/watchbill
 LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
@@ -129,11 +128,11 @@ COPY --from=agent-dependencies /opt/watchbill /opt/watchbill
 WORKDIR /tmp
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "watchbill_agent"]
-COPY --from=code /agent /opt/watchbill
 ARG VERSION
 ARG REVISION=unknown
 ARG SOURCE=""
 ARG LICENSES=NOASSERTION
+COPY --from=code /agent /opt/watchbill
 LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
