@@ -1,7 +1,7 @@
 # Everything that people and CI type. `make` alone says what there is.
 # Paths may hold spaces, so recipes quote them and no path is a target.
 .DEFAULT_GOAL := help
-.PHONY: help up down test check format bench control-plane clean
+.PHONY: help up down kind kind-down kind-node images test check format bench control-plane clean
 SHELL := /bin/sh
 INPUT ?= .
 # Words of the command line alone: an environment may have a MODEL or a RUNNER of its own.
@@ -19,6 +19,18 @@ up:  ## start the system and run the quickstart on INPUT (default: this folder);
 
 down:  ## stop the system; nothing is lost
 	@$(call in,user) && exec watchbill stop
+
+kind:  ## the same with real pods: a kind cluster, images of this checkout, the quickstart on INPUT (needs Docker)
+	@$(call in,user) && exec scripts/kind up "$(INPUT)"
+
+kind-down:  ## delete that cluster and all that is in it
+	@$(call in,user) && exec scripts/kind down
+
+kind-node:  ## build kind and its node image from source, for where no image registry can be reached (needs Go, root)
+	@exec scripts/kind-node build
+
+images:  ## build the images watchbill/operator, watchbill/agent and watchbill/broker (needs Docker)
+	@eval "$$(scripts/docker-engine env)" && exec scripts/images build
 
 test:  ## what a user runs: no Go, no Docker, no root, within 5 minutes (`make check` runs the long ones too)
 	@$(call in,development) && exec pytest -n 4 --dist loadfile -m "not claude and not long"
