@@ -197,6 +197,7 @@ def _build_env(agent: Mapping[str, Any], ordinal: int, settings: PodSettings) ->
         "WATCHBILL_COMMAND": _build_command_json(spec),
         "WATCHBILL_LOG_LEVEL": settings.log_level,
     }
+    reserved |= {} if settings.local_volume else {"WATCHBILL_NOTIFY": "poll"}
     claude = claude_pod.parse_claude_runner(spec)
     reserved |= claude_pod.build_agent_variables(spec, claude, settings) if claude else {}
     chosen = {"HOME": "/tmp", "TMPDIR": "/tmp"}  # noqa: S108 - an emptyDir of the pod's own

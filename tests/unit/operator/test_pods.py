@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,13 @@ def test_the_agent_is_told_who_it_is_and_where_its_folders_are() -> None:
     assert env["WATCHBILL_INBOX"] == "/watchbill/inbox"
     assert json.loads(env["WATCHBILL_COMMAND"]) == {"args": ["cat"], "graceSeconds": 3}
     assert env["WATCHBILL_POD_UID"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
+
+
+def test_on_a_volume_of_several_hosts_the_agent_looks_itself() -> None:
+    """Nobody tells it what another host writes."""
+    env = env_of(build_pod(an_agent(), 0, replace(SETTINGS, local_volume=False)))
+
+    assert env["WATCHBILL_NOTIFY"] == "poll"
 
 
 def test_a_dollar_in_the_command_is_not_expanded_by_kubernetes() -> None:
