@@ -44,8 +44,8 @@ KINDS: Mapping[str, Mapping[str, str]] = {
 def find_unchecked(value: Mapping[str, Any]) -> str:
     """The kind, where nothing but the head of such an object is checked; what else is left out, in brackets."""
     version, kind = str(value.get("apiVersion", "")), str(value.get("kind", ""))
-    if (version, kind) in _resources():
-        return ""
+    if (version, kind) in _resources() or (version in KINDS and kind not in KINDS[version]):
+        return ""  # checked, or there is no such kind
     return f"{kind} (but for its pod)" if KINDS.get(version, {}).get(kind) else kind
 
 

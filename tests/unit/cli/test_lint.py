@@ -96,11 +96,6 @@ def test_a_task_too_large_for_kubectl_apply_is_warned_of(tmp_path: Path) -> None
     assert "kubectl create" in finding
 
 
-def test_other_objects_pass_unseen(tmp_path: Path) -> None:
-    """lint is about Agents and Tasks."""
-    assert lint(tmp_path, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\nwhatever: 1\n") == []
-
-
 def test_every_object_of_a_list_is_looked_at(tmp_path: Path) -> None:
     """With the place in the file."""
     text = "apiVersion: v1\nkind: List\nitems:\n"
