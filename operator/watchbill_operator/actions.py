@@ -136,6 +136,7 @@ class CommitActions:
         self._announcer, self._metrics = tell
         self._budget = Budget(at=time.time())
         self._grants = GrantsWriter(coordinator.layout, coordinator.state)
+        self.held: Callable[[str], None] = lambda trouble: None
         self.context_changed: Callable[[], None] = lambda: None
         self.children_wanted: Callable[[], None] = lambda: None
         self.recorded: Callable[[Iterable[Recorded]], None] = lambda records: None
@@ -169,6 +170,20 @@ class CommitActions:
         bodies, self._budget = build_kube_events(committed.records, state, self._fleet.settings.namespace, self._budget)
         if bodies:
             self._announcer.post(bodies)
+
+    def hold(self, trouble: str) -> None:
+        """Tell Agents and queued Tasks that new work is held, or no longer; then deliver what could not be written."""
+        state = self._coordinator.state
+        self.held(trouble)
+        self._metrics.volume_full.set(bool(trouble))
+        for agent in state.agents.values():
+            if not agent.removed:
+                self._patcher.offer(agent_target(agent), Rank.POOL)
+        for task in state.tasks.values():
+            if task.phase is Phase.QUEUED:
+                self._patcher.offer(task_target(task), Rank.WAITING)
+        if not trouble:
+            self.deliver(list(state.replicas))
 
     def deliver(self, replicas: Iterable[ReplicaName]) -> None:
         """Write what these replicas must have in their inboxes now, after what their brokers must know before."""

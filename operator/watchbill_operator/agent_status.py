@@ -19,6 +19,7 @@ from watchbill_operator.observed_pods import IMAGE_UNAVAILABLE, PodView
 from watchbill_operator.pod_settings import PodSettings
 from watchbill_operator.pod_template import check_agent_template
 from watchbill_operator.pods import build_image
+from watchbill_operator.task_status import VOLUME_FULL
 
 CLAUDE = "claude"  #: the runner whose agents need a credential
 AGENT_STATUS_FIELDS = (
@@ -67,6 +68,14 @@ class AgentSight:
         return sum(replica.phase is ReplicaPhase.READY for replica in self.replicas)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """That new work is held for all."""
+
+    message: str
+    since: float  #: when this process noticed, in seconds since the Unix epoch
+
+
 def build_agent_status(
     agent: Mapping[str, Any],
     state: State,
@@ -100,6 +109,14 @@ def build_agent_status(
         "epoch": sight.known.epoch,
         "lastSeq": sight.known.last_seq,
     }
+
+
+def add_held(status: dict[str, Any], held: Held) -> dict[str, Any]:
+    """The status with the condition VolumeFull, which is there only while it is so."""
+    finding = Finding(VOLUME_FULL, build_sentence(held.message))
+    generation = status["observedGeneration"]
+    condition = build_condition(VOLUME_FULL, True, finding, since=held.since, generation=generation)
+    return {**status, "conditions": [*status["conditions"], condition]}
 
 
 def _build_conditions(sight: AgentSight) -> list[dict[str, Any]]:

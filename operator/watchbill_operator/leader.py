@@ -68,6 +68,7 @@ class Leader:
             coordinator, self._mailroom, self.fleet, self._patcher, tell=(self._announcer, self._metrics)
         )
         self._actions.context_changed = self._contexts.committed
+        self._actions.held = self._statuses.hold
         self._children = ChildMaker(
             api, self._state, ChildWiring(self._submit, self.observe, self._inbox.settled, self._is_deposed)
         )

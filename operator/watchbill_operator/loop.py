@@ -27,7 +27,7 @@ from watchbill_operator.projecting import ProjectionWriter
 logger = logging.getLogger(__name__)
 
 BATCH = 512  #: commands of one commit; more wait for the next one
-FULL_PAUSE_SECONDS = 1.0  #: between two tries to commit on a full volume
+FULL_PAUSE_SECONDS = 1.0  #: between two tries to commit on a full volume, and between two looks whether there is room
 SLOW_SECONDS = 0.001  #: a commit that usually takes longer is worth the hand-over to a thread, 0.2 ms
 IDLE_BEAT_SECONDS = 5.0  #: the longest sleep, so that /healthz can tell idle from stuck
 
@@ -40,6 +40,9 @@ class Actions(Protocol):
 
     def plan(self, agents: set[AgentName]) -> None:
         """Plan the pods of these Agents."""
+
+    def hold(self, trouble: str) -> None:
+        """Tell that new work is held, and why; empty: it is not any more."""
 
 
 @dataclass(slots=True)
@@ -85,6 +88,7 @@ class Loop:
         self._health = health
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._usual_seconds = 0.0  #: of a commit, smoothed
+        self._held = ""  #: why new work is held, as it was told
         self._projections = ProjectionWriter(coordinator, inbox.wake.set)
         inbox.settled.set()
 
@@ -115,6 +119,7 @@ class Loop:
         if mail and not committed.records:
             self._coordinator.check_fence()  # no commit looked it up, and what is acknowledged is gone for a successor
         self._inbox.settled.set()
+        self._tell_hold()
         self._actions.act(committed, mail)
         agents, self._inbox.agents = self._inbox.agents, set()
         if agents:
@@ -134,8 +139,17 @@ class Loop:
                 continue
             if committed.records:
                 self._usual_seconds += (time.monotonic() - started - self._usual_seconds) / 8
-                self._health.volume = ""
             return committed
+
+    def _tell_hold(self) -> None:
+        """Say that new work is held, or no longer, once for each change."""
+        trouble = self._coordinator.held
+        self._health.volume = trouble
+        if trouble == self._held:
+            return
+        self._held = trouble
+        logger.warning("%s", trouble or "the volume has room again: new work is started")
+        self._actions.hold(trouble)
 
     async def _commit_once(self) -> Committed:
         """Commit here, or in a thread where the volume is slow. Cancelled, it ends only after the commit has."""
@@ -156,7 +170,7 @@ class Loop:
             await asyncio.sleep(0)
             return
         due = self._coordinator.next_due()
-        seconds = self._projections.seconds_left(IDLE_BEAT_SECONDS)
+        seconds = self._projections.seconds_left(FULL_PAUSE_SECONDS if self._held else IDLE_BEAT_SECONDS)
         if due is not None:
             seconds = min(seconds, max(0.0, due - time.time()))
         try:

@@ -24,6 +24,7 @@ from watchbill_coordination.storage.epochs import Holder, load_own_holder
 from watchbill_coordination.storage.faults import Fenced
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.reading import read_log
+from watchbill_coordination.storage.reserve import is_full_error, release_reserve
 from watchbill_operator.api import Api, connector
 from watchbill_operator.config import Config
 from watchbill_operator.election import Election, LeaseView, load_identity
@@ -39,6 +40,7 @@ from watchbill_operator.watching import Watching, WatchWiring
 logger = logging.getLogger(__name__)
 
 WATCH_STOP_SECONDS = 2.0
+FULL_RETRY_SECONDS = 5.0  #: between two tries to open the log on a full volume
 GC_THRESHOLD = 10_000  #: new objects before a look at the young ones
 
 
@@ -109,7 +111,7 @@ class Process:
         self._wait("reading the log")
         floor = max(lease.epoch, listing.highest_epoch)
         holder = load_own_holder(self._config.pod_name or "watchbill-operator", self._config.pod_uid)
-        coordinator = await open_coordinator(self._config.root, holder, floor)
+        coordinator = await self._open(holder, floor)
         leader = None
         clean = False
         try:
@@ -156,6 +158,18 @@ class Process:
             await asyncio.wait([watching], timeout=WATCH_STOP_SECONDS)
         await _settled(running)
         await _settled(watching)
+
+    async def _open(self, holder: Holder, floor: int) -> Coordinator:
+        """Open the log; a volume without any space is waited for, for ending would not help."""
+        while True:
+            try:
+                return await open_coordinator(self._config.root, holder, floor)
+            except OSError as error:
+                if not is_full_error(error):
+                    raise
+                if not release_reserve(Layout(self._config.root)):
+                    self._wait(f"the volume {self._config.root} is full: make room on it")
+                    await asyncio.sleep(FULL_RETRY_SECONDS)
 
     def _check_log(self, lease: LeaseView) -> None:
         """Whether the volume has the log that the Lease names. Raises OtherLogError."""

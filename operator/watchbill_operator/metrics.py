@@ -12,7 +12,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -61,6 +61,7 @@ class Metrics:
             "watchbill_api_seconds", "Time of API calls.", ["verb"], buckets=LATENCY_BUCKETS, registry=self.registry
         )
         self.mail_rejected = Counter("watchbill_mail_rejected", "Malformed messages.", registry=self.registry)
+        self.volume_full = Gauge("watchbill_volume_full", "1 while new work is held.", registry=self.registry)
         self.model = ModelMetrics(self.registry)
 
     def derive_from(self, state: Callable[[], State | None], now: Callable[[], float] = time.time) -> None:

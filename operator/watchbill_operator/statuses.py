@@ -13,7 +13,7 @@ from typing import Any
 
 from watchbill_coordination.core.specs import AgentName, TaskUid
 from watchbill_coordination.core.state import AgentState, Phase, State, TaskState
-from watchbill_operator.agent_status import AGENT_STATUS_FIELDS, build_agent_status
+from watchbill_operator.agent_status import AGENT_STATUS_FIELDS, Held, add_held, build_agent_status
 from watchbill_operator.api import AGENTS, TASKS
 from watchbill_operator.conditions import Finding
 from watchbill_operator.fleet import Fleet
@@ -36,8 +36,13 @@ class Statuses:
         self._state = state
         self._fleet = fleet
         self._refused = refused  #: shared context that cannot be had, by path
+        self._held: Held | None = None
         self._sent: dict[Target, int] = {}  #: a hash of what people read in it
         self._right: dict[Target, Mark] = {}  #: ended tasks whose status was compared and found right
+
+    def hold(self, trouble: str) -> None:
+        """From now on say that new work is held, and why; empty: it is not."""
+        self._held = Held(trouble, time.time()) if trouble else None
 
     def build(self, target: Target) -> Mapping[str, Any] | None:
         """The merge patch's `status` for this object, or None where there is nothing (new) to say."""
@@ -87,13 +92,17 @@ class Statuses:
     def _build_whole(self, target: Target) -> Mapping[str, Any] | None:
         if target.resource is TASKS:
             task = self._state.tasks.get(TaskUid(target.uid))
-            return None if task is None else build_task_status(self._state, task, time.time(), self._refused())
+            if task is None:
+                return None
+            held = self._held.message if self._held else ""
+            return build_task_status(self._state, task, time.time(), self._refused(), held=held)
         name = AgentName(target.name)
         body = self._fleet.observed.agents.get(name)
         if body is None or body["metadata"]["uid"] != target.uid or name not in self._state.agents:
             return None
         pods = [pod for pod in self._fleet.observed.pods.values() if pod.agent == name]
-        return build_agent_status(body, self._state, pods, self._fleet.settings, self._fleet.findings.get(name, ()))
+        status = build_agent_status(body, self._state, pods, self._fleet.settings, self._fleet.findings.get(name, ()))
+        return status if self._held is None else add_held(status, self._held)
 
 
 def task_target(task: TaskState) -> Target:

@@ -17,6 +17,7 @@ from watchbill_coordination.core.usage import Usage
 from watchbill_coordination.core.waiting import explain_wait
 from watchbill_operator.conditions import Finding, build_condition, build_sentence, clip, format_time
 
+VOLUME_FULL = "VolumeFull"  #: condition of Agents, and reason of Tasks that wait for room
 TASK_MESSAGE_LIMIT = 4096  #: characters
 RESULT_LIMIT = 4096  #: characters
 TASK_STATUS_FIELDS = (
@@ -41,13 +42,20 @@ NOTHING_REFUSED: Mapping[str, Finding] = {}
 
 
 def build_task_status(
-    state: State, task: TaskState, now: float, refused: Mapping[str, Finding] = NOTHING_REFUSED
+    state: State,
+    task: TaskState,
+    now: float,
+    refused: Mapping[str, Finding] = NOTHING_REFUSED,
+    *,
+    held: str = "",
 ) -> dict[str, Any]:
     """The whole `.status` of that Task; members that do not apply are left out.
 
-    `refused` has the shared context that was offered and cannot be had, by path.
+    `refused` has the shared context that was offered and cannot be had, by path; `held` says why no new work is started
+    at all.
     """
-    finding = explain_task(state, task, now, refused)
+    is_held = bool(held) and task.phase is Phase.QUEUED
+    finding = Finding(VOLUME_FULL, build_sentence(held)) if is_held else explain_task(state, task, now, refused)
     status: dict[str, Any] = {
         "phase": task.phase.value,
         "reason": finding.reason,

@@ -3,8 +3,8 @@
 Owns the state and the log of one Watchbill. `stage` decides commands in memory, `commit` makes the events durable.
 Invariant: the state is the fold over the log and what is staged; nobody may act on it before `commit` returned what
 was touched. A refused command leaves no trace. After VolumeFull the batch waits for the next `commit`; after Fenced
-or LogPoisoned the coordinator is dead. Knows no Kubernetes and no clock: `now` comes with each call. `stage`,
-`commit`, `write_projections` and `close` are never called at the same time.
+or LogPoisoned the coordinator is dead. While the volume is full nothing new is dispatched. Knows no Kubernetes and no
+clock: `now` comes with each call. `stage`, `commit`, `write_projections` and `close` are never called at the same time.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from watchbill_coordination.core.state import State
 from watchbill_coordination.projections.watermark import Watermark
 from watchbill_coordination.storage.atomic import sweep_temporaries
 from watchbill_coordination.storage.epochs import Holder, check_fence
-from watchbill_coordination.storage.event_log import FULL, CommitTimes, EventLog, Opening
+from watchbill_coordination.storage.event_log import CommitTimes, EventLog, Opening
 from watchbill_coordination.storage.faults import VolumeFull
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.reserve import make_reserve, release_reserve
+from watchbill_coordination.storage.reserve import FULL, release_reserve
+from watchbill_coordination.storage.room import Room
 
 MAX_ROUNDS = 100_000  #: of `decide_due` in one `stage`; more means that two rules answer each other
 
@@ -66,7 +67,7 @@ class Coordinator:
         self._projector = Projector(log.layout)
         self._staged: list[Recorded] = []
         self._touched = Touched()
-        self.has_reserve = make_reserve(log.layout)  #: False: the volume is so full that its last space is in use
+        self._room = Room(log.layout)
 
     @classmethod
     def open(cls, root: Path, holder: Holder, floor_epoch: int = 0) -> Coordinator:
@@ -112,6 +113,16 @@ class Coordinator:
         return self._log.committed_seq
 
     @property
+    def has_reserve(self) -> bool:
+        """False: the volume is so full that its last space is in use, or it cannot set space aside."""
+        return self._room.has_reserve
+
+    @property
+    def held(self) -> str:
+        """Why no new work is started: the sentence about a full volume. Empty: it is."""
+        return self._room.trouble
+
+    @property
     def pending(self) -> int:
         """Events that wait for `commit`."""
         return self._log.pending
@@ -135,9 +146,10 @@ class Coordinator:
         try:
             self._log.commit()
         except VolumeFull:
+            self._room.is_full = True
             if not release_reserve(self._log.layout):
                 raise
-            self.has_reserve = False
+            self._room.lose_reserve()
             _logger.warning("the volume is full: the log goes on in its reserve")
             self._log.commit()
         touched = self._touched
@@ -175,8 +187,7 @@ class Coordinator:
         """
         if self._log.pending:
             return None
-        if not self.has_reserve:
-            self.has_reserve = make_reserve(self._log.layout)
+        self._room.restore()
         state = replace(
             self.state,
             agents=dict(self.state.agents),
@@ -231,7 +242,7 @@ class Coordinator:
 
     def _stage_due(self, now: float) -> None:
         for _ in range(MAX_ROUNDS):
-            events = decide_due(self.state, now)
+            events = decide_due(self.state, now, may_dispatch=self._room.look(now))
             if not events:
                 return
             self._record(events, now, cause=find_cause(events[0], self.state))

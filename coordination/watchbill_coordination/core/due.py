@@ -22,8 +22,11 @@ from watchbill_coordination.core.timers import find_attempt
 from watchbill_coordination.core.working_events import AgentUnparked, PreferenceEnded
 
 
-def decide_due(state: State, now: float) -> list[Event]:
-    """Return the next group of events that follows at `now` without a command; none when all is said."""
+def decide_due(state: State, now: float, *, may_dispatch: bool = True) -> list[Event]:
+    """Return the next group of events that follows at `now` without a command; none when all is said.
+
+    `may_dispatch` False: no new work is started, for a reason that the log does not know.
+    """
     now = max(now, state.ts / 1e6)
     for uid in state.index.steps:
         return follow_up(state, state.tasks[uid], now)
@@ -32,7 +35,7 @@ def decide_due(state: State, now: float) -> list[Event]:
     timer = state.index.timers.peek()
     if timer is not None and timer.at <= now:
         return decide_timer(state, timer, now)
-    return decide_dispatch(state)
+    return decide_dispatch(state) if may_dispatch else []
 
 
 def next_due(state: State, now: float | None = None) -> float | None:

@@ -27,10 +27,9 @@ from watchbill_coordination.storage.faults import LogPoisoned, StorageFault, Vol
 from watchbill_coordination.storage.head import Head, HeadFile
 from watchbill_coordination.storage.layout import Layout
 from watchbill_coordination.storage.recovery import Recovered, quarantine_tail, recover
+from watchbill_coordination.storage.reserve import FULL
 from watchbill_coordination.storage.segments import Segment, load_newest_epoch, publish_segment
 from watchbill_coordination.storage.writer import check_no_writer
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  #: soft if they come from the write, before the sync
 
 Visit = Callable[[Recorded], object]
 
@@ -231,7 +230,7 @@ class EventLog:
             self._blobs.clear()
             write_all(self._fd, batch, self._offset)
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in FULL:  # these are soft if they come from the write, before the sync
                 raise self._poisoned("write", error) from error
             self._take_back(error)
             raise VolumeFull(f"{self.layout.active}: {error.strerror}; {len(self._lines)} records wait") from error

@@ -7,7 +7,7 @@ running work can still be recorded as ended. A volume that cannot allocate simpl
 from __future__ import annotations
 
 import contextlib
-import logging
+import errno
 import os
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from watchbill_coordination.storage.layout import Layout
 
 RESERVE = 4 << 20  #: bytes
 
-_logger = logging.getLogger(__name__)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def reserve_path(layout: Layout) -> Path:
@@ -23,8 +23,8 @@ def reserve_path(layout: Layout) -> Path:
     return layout.orchestration / ".reserve"
 
 
-def make_reserve(layout: Layout) -> bool:
-    """Allocate the reserve if it is missing; whether it is there afterwards."""
+def try_reserve(layout: Layout) -> OSError | None:
+    """Allocate the reserve if it is missing; None if it is there afterwards, else why it is not."""
     path = reserve_path(layout)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -34,10 +34,14 @@ def make_reserve(layout: Layout) -> bool:
         finally:
             os.close(fd)
     except OSError as error:
-        _logger.warning("%s: no space is held in reserve: %s", path, error.strerror)
         release_reserve(layout)
-        return False
-    return True
+        return error
+    return None
+
+
+def is_full_error(error: OSError | None) -> bool:
+    """Whether it says that there is no space, by volume, quota or limit."""
+    return error is not None and error.errno in FULL
 
 
 def release_reserve(layout: Layout) -> bool:

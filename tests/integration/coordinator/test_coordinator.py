@@ -209,7 +209,7 @@ def test_the_reserve_comes_back_with_the_space(tmp_path: Path) -> None:
     """It is made again at the next writing of the projections."""
     coordinator = open_coordinator(tmp_path)
     reserve_path(coordinator.layout).unlink()
-    coordinator.has_reserve = False
+    coordinator._room.has_reserve = False
 
     coordinator.write_projections()
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from support.api_server import ApiServer
-from support.operator_process import TASKS, OperatorProcess, task
+from support.operator_process import AGENTS, TASKS, OperatorProcess, task
+from support.played_agent import play
 from support.waiting import wait_for
 
 Start = Callable[..., OperatorProcess]
@@ -37,3 +45,95 @@ def test_a_full_volume_holds_new_work_and_says_so(server: ApiServer, operator: S
     wait_for(lambda: server.get(f"{TASKS}/a")["status"]["reason"] == "NoSuchAgent", "the work goes on")
     assert one.get("/readyz")[0] == 200
     assert one.is_alive
+
+
+@pytest.fixture
+def small_volume(tmp_path: Path) -> Iterator[Path]:
+    """A volume of 32 MiB where operators of these tests have theirs."""
+    root = tmp_path / "volume"
+    root.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", root], check=False).returncode:
+        pytest.skip("this user may not mount")
+    yield root
+    subprocess.run(["umount", "-l", root], check=True)
+
+
+def fill(root: Path, *, leave: int = 0) -> Path:
+    """Write until no more goes in, then take `leave` bytes back; return the file."""
+    junk = root / "junk"
+    with junk.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 65536)
+    os.truncate(junk, junk.stat().st_size - leave)
+    return junk
+
+
+def find_status(server: ApiServer, name: str, reason: str) -> dict[str, Any]:
+    """The status of a Task that stands where it stands for that reason; empty before it does."""
+    status: dict[str, Any] = server.get(f"{TASKS}/{name}").get("status") or {}
+    return status if status.get("reason") == reason else {}
+
+
+def find_condition(server: ApiServer, name: str) -> dict[str, Any]:
+    """The condition VolumeFull of an Agent; empty where it has none."""
+    conditions = (server.get(f"{AGENTS}/{name}").get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == "VolumeFull"), {})
+
+
+@pytest.mark.parametrize("leave", [0, 2 << 20], ids=["to the last byte", "but for 2 MiB"])
+def test_on_a_full_volume_nothing_new_is_given_and_all_is_told(
+    server: ApiServer, operator: Start, small_volume: Path, leave: int
+) -> None:
+    """Tasks wait with that reason, the Agents have the condition; with space all goes on by itself."""
+    one = operator().lead()
+    agent = play(server, one.root)
+    wait_for(lambda: "ReplicaRegistered" in one.types(), "the replica is ready")
+    junk = fill(small_volume, leave=leave)
+
+    server.create(TASKS, task("a", agentRef="blue"))
+    waiting = wait_for(lambda: find_status(server, "a", "VolumeFull"), "the task waits for room") or {}
+    assert waiting["phase"] == "Queued"
+    assert f"the volume {small_volume} is full" in waiting["message"].lower()
+    condition = wait_for(lambda: find_condition(server, "blue"), "the Agent has the condition") or {}
+    assert (condition["status"], condition["reason"]) == ("True", "VolumeFull")
+    assert one.get("/readyz")[0] == 503
+    assert "is full: running work goes on" in one.get("/readyz")[1]
+    assert one.metric("watchbill_volume_full") == 1
+    assert "TaskDispatched" not in one.types()
+
+    junk.unlink()
+    agent.begin()
+    assert agent.take().task
+    wait_for(lambda: not find_condition(server, "blue"), "the condition is gone")
+    assert one.get("/readyz") == (200, "ok\n")
+    assert one.metric("watchbill_volume_full") == 0
+    assert one.log.count("is full: running work goes on") == 1
+
+
+def test_running_work_ends_on_a_volume_with_little_room(server: ApiServer, operator: Start, small_volume: Path) -> None:
+    """Its result is taken; only what has not begun is held."""
+    one = operator().lead()
+    agent = play(server, one.root)
+    server.create(TASKS, task("a", agentRef="blue"))
+    order = agent.take()
+    fill(small_volume, leave=1 << 20)
+    server.create(TASKS, task("b", agentRef="blue"))
+    wait_for(lambda: agent.look() and find_status(server, "b", "VolumeFull"), "the next one waits for room")
+
+    agent.end(order, "Succeeded")
+
+    wait_for(lambda: find_status(server, "a", "Succeeded"), "the first one has succeeded")
+    assert server.get(f"{TASKS}/b")["status"]["phase"] == "Queued"
+
+
+def test_a_volume_that_is_full_at_the_start_is_waited_for(
+    server: ApiServer, operator: Start, small_volume: Path
+) -> None:
+    """Ending would not make room, and would look like a crash."""
+    junk = fill(small_volume)
+    one = operator().start()
+    wait_for(lambda: one.status.get("http") and "is full: make room on it" in one.get("/readyz")[1], "it says so")
+    assert one.is_alive
+
+    junk.unlink()
+    one.wait_until_leading()

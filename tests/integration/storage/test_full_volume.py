@@ -13,7 +13,7 @@ import pytest
 from support.logs import NOW, list_seqs, open_log, queued, submitted
 from watchbill_coordination.storage.faults import LogCorrupt, LogPoisoned, VolumeFull
 from watchbill_coordination.storage.layout import Layout
-from watchbill_coordination.storage.reserve import RESERVE, make_reserve, release_reserve, reserve_path
+from watchbill_coordination.storage.reserve import RESERVE, release_reserve, reserve_path, try_reserve
 
 IN_A_SMALL_WORLD = """
 import resource, sys
@@ -119,7 +119,7 @@ def test_space_is_held_in_reserve(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.orchestration.mkdir()
 
-    assert make_reserve(layout)
+    assert try_reserve(layout) is None
     assert reserve_path(layout).stat().st_blocks * 512 >= RESERVE
     assert release_reserve(layout)
     assert not release_reserve(layout)

@@ -28,6 +28,9 @@ class NoActions:
         """Deliver, patch, plan and count."""
         raise AssertionError("a deposed operator acts")
 
+    def hold(self, trouble: str) -> None:
+        """Nobody is told."""
+
     def plan(self, agents: set[AgentName]) -> None:
         """Plan pods."""
 
