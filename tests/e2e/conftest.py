@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from support.kind_cluster import RunCluster
+from support.kind_system import CREW, KindSystem
 from support.local_system import LocalSystem
 from support.real_control_plane import RealControlPlane
+from support.system import System
 
-MakeSystem = Callable[[Path], LocalSystem]
-
-
-@pytest.fixture(scope="session")
-def make_system(real_control_plane: RealControlPlane | None) -> MakeSystem:
-    """Makes a system that was not started yet, on the control plane of this run."""
-    return lambda home: LocalSystem(home, real_control_plane, _namespace() if real_control_plane else "default")
+MakeSystem = Callable[..., System]
+OWN: Mapping[str, int] = {"blue": 2}  #: a system with fewer pods starts sooner
 
 
 @pytest.fixture(scope="session")
-def system(make_system: MakeSystem, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+def make_system(real_control_plane: RealControlPlane | None, run_cluster: RunCluster | None) -> MakeSystem:
+    """Makes a system in that folder that was not started yet, on the control plane of this run."""
+
+    def make(folder: Path, agents: Mapping[str, int] = CREW) -> System:
+        if run_cluster is not None:
+            return KindSystem(run_cluster, folder, _namespace(), agents)
+        return LocalSystem(folder, real_control_plane, _namespace() if real_control_plane else "default")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def system(make_system: MakeSystem, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A started system with the three Agents, shared; its path holds a space."""
     yield from _started(make_system(tmp_path_factory.mktemp("shared") / "a home"))
 
 
 @pytest.fixture
-def own_system(make_system: MakeSystem, tmp_path: Path) -> Iterator[LocalSystem]:
+def own_system(make_system: MakeSystem, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[System]:
     """A started system that this test may break, but for a control plane that others share."""
-    yield from _started(make_system(tmp_path / "own home"))
+    wanted = request.node.get_closest_marker("agents")
+    yield from _started(make_system(tmp_path / "own home", wanted.kwargs if wanted else OWN))
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +76,7 @@ def _namespace() -> str:
     return f"crew-{secrets.token_hex(4)}"
 
 
-def _started(system: LocalSystem, *, check_rights: bool = True) -> Iterator[LocalSystem]:
+def _started(system: System, *, check_rights: bool = True) -> Iterator[System]:
     done = system.start()
     try:
         assert done.code == 0, done.err + done.out
