@@ -47,6 +47,8 @@ class RunCluster:
         (folder / "audit").mkdir()
         (folder / "audit" / "policy.json").write_text(json.dumps(POLICY))
         (folder / "kind.json").write_text(json.dumps(_build_kind_config(folder / "audit")))
+        if cluster.name in run_tool(tools.kind, "get", "clusters").split():
+            run_tool(tools.kind, "export", "kubeconfig", "--name", cluster.name, f"--kubeconfig={cluster.kubeconfig}")
         cluster.pytest_kind.create(folder / "kind.json")
         cluster.wait_until_ready()
         cluster.load_images()
@@ -83,19 +85,24 @@ class RunCluster:
 
     @property
     def audit_log(self) -> Path:
-        """JSON lines: requests of service accounts, each when it was answered. Empty in a cluster of others."""
-        return self.folder / "audit" / "audit.jsonl"
+        """JSON lines: requests of service accounts, each when it was answered. A cluster of others may have none."""
+        return self._mounts.get(AUDIT, self.folder / "no audit") / "audit.jsonl"
 
     @property
     def node(self) -> str:
         """The node's container."""
         return f"{self.name}-control-plane"
 
-    @cached_property
+    @property
     def var(self) -> Path:
         """The node's `/var`, as root on this host sees it."""
+        return self._mounts["/var"]
+
+    @cached_property
+    def _mounts(self) -> Mapping[str, Path]:
+        """Folders of this host by their names in the node."""
         mounts = json.loads(self._inspect("{{json .Mounts}}"))
-        return Path(next(mount["Source"] for mount in mounts if mount["Destination"] == "/var"))
+        return {mount["Destination"]: Path(mount["Source"]) for mount in mounts}
 
     @cached_property
     def gateway(self) -> str:
