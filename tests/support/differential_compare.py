@@ -56,7 +56,7 @@ class Normaliser:
         self._step = step.id
         if step.watch and answer.status == 200:
             events = [self._clean(json.loads(line), words) for line in answer.text.splitlines()]
-            shown = [_select(event, step.show) for event in events]
+            shown = [_select(event, step.show) for event in events if not _is_timed(event)]
             return {"status": answer.status, "events": shown}
         body = answer.json
         result: Obj = {"status": answer.status}
@@ -140,6 +140,11 @@ def _restate_failure(status: Obj) -> Obj:
         restated["message"] = message.partition(" is invalid: ")[0]
         restated["causes"] = {where: sorted(texts) for where, texts in sorted(causes.items())}
     return {key: value for key, value in restated.items() if value}
+
+
+def _is_timed(event: Obj) -> bool:
+    """Is this a bookmark of the server's timer? Whether one falls into the second of a watch is chance on both."""
+    return event.get("type") == "BOOKMARK" and not find_value(event, "object.metadata.annotations")
 
 
 def _select(value: Any, paths: tuple[str, ...]) -> Any:
