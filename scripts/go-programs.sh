@@ -86,22 +86,22 @@ require_go() {
 build_programs() {
     module=$1
     shift
-    folder=$(programs_folder "$module")
-    mkdir -p "$folder" 2>/dev/null || fail "cannot write to $folder: set WATCHBILL_CACHE to a folder that you may write to"
+    built=$(programs_folder "$module")
+    mkdir -p "$built" 2>/dev/null || fail "cannot write to $built: set WATCHBILL_CACHE to a folder that you may write to"
     (
         ! command -v flock >/dev/null 2>&1 || flock 9 # two builds at once would do everything twice
         missing=
         packages=
         for program; do
-            has "$folder" "$program" || {
+            has "$built" "$program" || {
                 missing="$missing $program"
                 packages="$packages $(package_of "$program")"
             }
         done
         [ -n "$missing" ] || exit 0
-        work=$(mktemp -d "$folder/.work.XXXXXX")
+        work=$(mktemp -d "$built/.work.XXXXXX")
         trap 'rm -rf "$work"' EXIT
-        log=$folder/build.log
+        log=$built/build.log
         : >"$log"
         (
             cd "$modules/$module"
@@ -116,6 +116,6 @@ build_programs() {
         ) >>"$log" 2>&1 9>&- &
         follow $! "building$missing" "$log"
         [ ! -e "$work/server" ] || mv "$work/server" "$work/etcd" # go names it by the folder of its package
-        for program in $missing; do mv "$work/$program" "$folder/$program"; done
-    ) 9>"$folder/.lock" || exit $?
+        for program in $missing; do mv "$work/$program" "$built/$program"; done
+    ) 9>"$built/.lock" || exit $?
 }
