@@ -15,7 +15,7 @@ from watchbill_coordination.core.specs import MAX_REPLICAS, AgentName, parse_age
 from watchbill_coordination.core.state import AgentState, Level, ReplicaPhase, ReplicaState, State
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding, build_condition, build_sentence, format_time
-from watchbill_operator.observed_pods import IMAGE_UNAVAILABLE, PodView
+from watchbill_operator.observed_pods import IMAGE_UNAVAILABLE, STARVED, PodView
 from watchbill_operator.pod_settings import PodSettings
 from watchbill_operator.pod_template import check_agent_template
 from watchbill_operator.pods import build_image
@@ -165,7 +165,7 @@ def _explain_readiness(sight: AgentSight) -> tuple[bool, Finding]:
     if brokerless := next((pod for pod in sight.pods if pod.broker_trouble is not None), None):
         return False, _explain_broker(brokerless, count)
     if ready >= wanted:
-        return True, Finding("AllReady", f"{count}." if wanted else "No replicas are wanted.")
+        return True, Finding("AllReady", f"{count}.{_tell_starved(sight)}" if wanted else "No replicas are wanted.")
     if sight.template_findings:
         return False, Finding("TemplateRefused", f"{count}; its podTemplate is refused, see TemplateAccepted.")
     if sight.findings:
@@ -176,6 +176,14 @@ def _explain_readiness(sight: AgentSight) -> tuple[bool, Finding]:
         told = f"{count}. {troubled.name}: {troubled.trouble.message}"
         return False, Finding(troubled.trouble.reason, f"{told}{_tell_mend(sight, troubled, troubled.trouble)}")
     return False, Finding("Starting", f"{count}; the others are being started or have not registered yet.")
+
+
+def _tell_starved(sight: AgentSight) -> str:
+    """Which of the pods that run had to be started again for want of memory, which the next task may need too."""
+    starved = sorted(pod.name for pod in sight.pods if pod.was_starved)
+    if not starved:
+        return ""
+    return f" {starved[0]} had to be started again: {STARVED}; spec.resources of the Agent says how much it may use."
 
 
 def _explain_broker(pod: PodView, count: str) -> Finding:

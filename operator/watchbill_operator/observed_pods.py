@@ -1,6 +1,7 @@
 """A pod as the API server tells of it, reduced to what decides something.
 
-Owns the reading of pods: total on whatever JSON comes, since other controllers write parts of it. Pure.
+Owns the reading of pods: total on whatever JSON comes, since other controllers write parts of it. Pure. Why one does
+not run is read in `pod_trouble`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,8 @@ from typing import Any
 from watchbill_coordination.core.specs import ReplicaName
 from watchbill_operator import pods
 from watchbill_operator.claude_pod import BROKER
-from watchbill_operator.conditions import Finding, build_sentence, parse_time
-
-IMAGE_REASONS = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
-)
-IMAGE_UNAVAILABLE = "ImageUnavailable"
-CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+from watchbill_operator.conditions import Finding, parse_time
+from watchbill_operator.pod_trouble import find_container_trouble, find_creating_since, find_last_end, find_trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +34,9 @@ class PodView:
     finished_at: float | None = None  #: newest end of a run of the agent container, by its node's clock
     is_between_runs: bool = False  #: the agent container ended and will be started again
     restarts: int = 0
+    was_starved: bool = False  #: whether the kernel ended the newest run of the agent container that is over: no memory
+    last_end: str = ""  #: the node's word for how the newest run of the agent container ended; empty: none did
+    creating_since: float | None = None  #: since when a node has been making its container; None: it is not
     trouble: Finding | None = None  #: why it does not run, as far as the pod says
     broker_trouble: Finding | None = None  #: why its broker does not, if it has one
     broker_since: float = 0.0  #: when its broker began to run or ended last, by its node's clock
@@ -77,8 +76,11 @@ def parse_pod(pod: Mapping[str, Any]) -> PodView:
         finished_at=_find_end(container),
         is_between_runs=any(moment in _map(container.get("state")) for moment in ("waiting", "terminated")),
         restarts=int(container.get("restartCount") or 0),
-        trouble=_find_trouble(status, container),
-        broker_trouble=_find_container_trouble(broker, "broker"),
+        was_starved=_find_last_end(container).get("reason") == OUT_OF_MEMORY,
+        last_end=find_last_end(container),
+        creating_since=find_creating_since(status, container),
+        trouble=find_trouble(status, container),
+        broker_trouble=find_container_trouble(broker, "broker"),
         broker_since=max(_find_start(broker), _find_end(broker) or 0.0),
     )
 
@@ -113,43 +115,7 @@ def _find_end(container: Mapping[str, Any]) -> float | None:
     return max((end for end in ends if end is not None), default=None)
 
 
-def _find_trouble(status: Mapping[str, Any], container: Mapping[str, Any]) -> Finding | None:
-    """The first reason that the pod gives for not running, in words that name its cause."""
-    if status.get("phase") == "Failed":
-        reason = str(status.get("reason") or "PodFailed")
-        return Finding(reason, str(status.get("message") or "The pod failed."))
-    return _find_container_trouble(container, "agent") or _find_unscheduled(status)
-
-
-def _find_container_trouble(container: Mapping[str, Any], what: str) -> Finding | None:
-    """Why a container waits to be started, where that is more than its turn."""
-    waiting = _map(_map(container.get("state")).get("waiting"))
-    reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
-    if reason in IMAGE_REASONS:
-        return Finding(IMAGE_UNAVAILABLE, _tell_image(str(container.get("image", "")), message or reason))
-    if reason in CONFIG_REASONS:
-        return Finding("ContainerNotCreated", build_sentence(f"The container cannot be made: {message or reason}"))
-    if reason == "CrashLoopBackOff":
-        return Finding("CrashLooping", f"The {what} ends again and again: {_tell_end(container)}")
-    return None
-
-
-def _tell_image(image: str, cause: str) -> str:
-    """That an image cannot be had, and why; a node that names the image itself has said the whole sentence."""
-    return build_sentence(cause if f'"{image}"' in cause else f"The image {image} cannot be had: {cause}")
-
-
-def _tell_end(container: Mapping[str, Any]) -> str:
-    ended = _map(_map(container.get("lastState")).get("terminated"))
-    message = str(ended.get("message") or "").strip()
-    return f"exit code {ended.get('exitCode', 'unknown')}{', ' + message[-500:] if message else ''}."
-
-
-def _find_unscheduled(status: Mapping[str, Any]) -> Finding | None:
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return Finding(
-                "Unschedulable",
-                build_sentence(f"No node takes the pod: {condition.get('message') or 'no reason given'}"),
-            )
-    return None
+def _find_last_end(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How the newest run that is over ended: while the container does not run again, `state` may tell of it."""
+    ends = [_map(_map(container.get(moment)).get("terminated")) for moment in ("state", "lastState")]
+    return ends[0] or ends[1]

@@ -19,7 +19,7 @@ from watchbill_coordination.core.specs import AgentName, parse_agent_spec
 from watchbill_coordination.core.state import ReplicaPhase, ReplicaState, State
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding
-from watchbill_operator.observed_pods import PodView
+from watchbill_operator.observed_pods import STARVED, PodView
 from watchbill_operator.pod_backoff import NAME_TAKEN, PodFailures
 from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan, merge_plans
 from watchbill_operator.pod_settings import PodSettings
@@ -213,7 +213,8 @@ def _find_loss(pod: PodView, replica: ReplicaState | None) -> tuple[Command, ...
     if pod.has_ended:
         return (_lose(replica, "PodGone", pod.trouble.message if pod.trouble else "Its pod has ended."),)
     if has_restarted(pod, replica):
-        return (_lose(replica, "ContainerRestarted", "Its container was started again."),)
+        why = f": {STARVED}" if pod.was_starved else ""
+        return (_lose(replica, "ContainerRestarted", f"Its container was started again{why}."),)
     return ()
 
 

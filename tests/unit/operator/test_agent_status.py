@@ -101,6 +101,14 @@ TROUBLES: dict[str, tuple[dict[str, Any], str, str]] = {
         "CrashLooping",
         "exit code 3, no inbox",
     ),
+    "no memory": (
+        container_status(
+            state={"waiting": {"reason": "CrashLoopBackOff"}},
+            lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "last words"}},
+        ),
+        "CrashLooping",
+        "it used more memory than its limit (OOMKilled)",
+    ),
     "missing secret": (
         container_status(state={"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "k" missing'}}),
         "ContainerNotCreated",
@@ -122,6 +130,19 @@ def test_a_pod_in_trouble_is_told_with_its_cause(status: dict[str, Any], reason:
     assert answer["reason"] == reason
     assert told in answer["message"]
     assert "blue-0" in answer["message"]
+
+
+def test_an_agent_that_was_killed_for_memory_says_so_though_it_is_ready_again() -> None:
+    """The next task may need as much: what to raise is named."""
+    running = {"running": {"startedAt": CREATED}}
+    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    pod = a_pod(an_agent(), 0, status=container_status(state=running, lastState=ended))
+
+    answer = ready(an_agent(), start_pool("blue-0"), pod)
+
+    assert (answer["status"], answer["reason"]) == ("True", "AllReady")
+    assert "blue-0 had to be started again: it used more memory than its limit (OOMKilled)" in answer["message"]
+    assert "spec.resources" in answer["message"]
 
 
 def test_a_pod_that_only_starts_is_no_trouble() -> None:
