@@ -15,9 +15,10 @@ from watchbill_coordination.core.specs import MAX_REPLICAS, AgentName, parse_age
 from watchbill_coordination.core.state import AgentState, Level, ReplicaPhase, ReplicaState, State
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding, build_condition, build_sentence, format_time
-from watchbill_operator.observed_pods import IMAGE_UNAVAILABLE, STARVED, PodView
+from watchbill_operator.observed_pods import PodView
 from watchbill_operator.pod_settings import PodSettings
 from watchbill_operator.pod_template import check_agent_template
+from watchbill_operator.pod_trouble import IMAGE_UNAVAILABLE, STARVED
 from watchbill_operator.pods import build_image
 from watchbill_operator.task_status import VOLUME_FULL
 

@@ -26,6 +26,7 @@ from watchbill_operator.planning import Surroundings, build_name_taken, plan_pod
 from watchbill_operator.pod_backoff import PodFailures, evolve_failures, evolve_refused
 from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan
 from watchbill_operator.pod_settings import PodSettings
+from watchbill_operator.pod_trouble import build_refusal
 from watchbill_operator.pods import AGENT_LABEL, build_pod, replica_name
 from watchbill_operator.workspaces import make_workspace
 
@@ -181,7 +182,7 @@ class Fleet:
                 self.observed.pods.pop(replica, None)
                 self._refused(name, replica, build_name_taken(replica))
         except RefusedError as error:
-            self._refused(name, replica, Finding("PodNotCreated", f"The API server refused the pod {replica}: {error}"))
+            self._refused(name, replica, build_refusal(replica, str(error)))
         except (ApiError, OSError) as error:
             self._refused(name, replica, Finding("PodNotCreated", f"The pod {replica} was not made: {error}"))
         self._later(name)

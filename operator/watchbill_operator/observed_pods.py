@@ -14,7 +14,13 @@ from watchbill_coordination.core.specs import ReplicaName
 from watchbill_operator import pods
 from watchbill_operator.claude_pod import BROKER
 from watchbill_operator.conditions import Finding, parse_time
-from watchbill_operator.pod_trouble import find_container_trouble, find_creating_since, find_last_end, find_trouble
+from watchbill_operator.pod_trouble import (
+    OUT_OF_MEMORY,
+    find_container_trouble,
+    find_creating_since,
+    find_last_end,
+    find_trouble,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +41,6 @@ class PodView:
     is_between_runs: bool = False  #: the agent container ended and will be started again
     restarts: int = 0
     was_starved: bool = False  #: whether the kernel ended the newest run of the agent container that is over: no memory
-    last_end: str = ""  #: the node's word for how the newest run of the agent container ended; empty: none did
     creating_since: float | None = None  #: since when a node has been making its container; None: it is not
     trouble: Finding | None = None  #: why it does not run, as far as the pod says
     broker_trouble: Finding | None = None  #: why its broker does not, if it has one
@@ -76,8 +81,7 @@ def parse_pod(pod: Mapping[str, Any]) -> PodView:
         finished_at=_find_end(container),
         is_between_runs=any(moment in _map(container.get("state")) for moment in ("waiting", "terminated")),
         restarts=int(container.get("restartCount") or 0),
-        was_starved=_find_last_end(container).get("reason") == OUT_OF_MEMORY,
-        last_end=find_last_end(container),
+        was_starved=find_last_end(container).get("reason") == OUT_OF_MEMORY,
         creating_since=find_creating_since(status, container),
         trouble=find_trouble(status, container),
         broker_trouble=find_container_trouble(broker, "broker"),
@@ -113,9 +117,3 @@ def _find_end(container: Mapping[str, Any]) -> float | None:
         for moment in ("state", "lastState")
     ]
     return max((end for end in ends if end is not None), default=None)
-
-
-def _find_last_end(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How the newest run that is over ended: while the container does not run again, `state` may tell of it."""
-    ends = [_map(_map(container.get(moment)).get("terminated")) for moment in ("state", "lastState")]
-    return ends[0] or ends[1]

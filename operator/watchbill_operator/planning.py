@@ -19,11 +19,12 @@ from watchbill_coordination.core.specs import AgentName, parse_agent_spec
 from watchbill_coordination.core.state import ReplicaPhase, ReplicaState, State
 from watchbill_operator import pods
 from watchbill_operator.conditions import Finding
-from watchbill_operator.observed_pods import STARVED, PodView
+from watchbill_operator.observed_pods import PodView
 from watchbill_operator.pod_backoff import NAME_TAKEN, PodFailures
 from watchbill_operator.pod_plan import CreatePod, DeletePod, Plan, merge_plans
 from watchbill_operator.pod_settings import PodSettings
 from watchbill_operator.pod_template import check_agent_template
+from watchbill_operator.pod_trouble import STARVED, STILL_CREATING_SECONDS, build_still_creating
 
 SHORT_GRACE_SECONDS = 5  #: for a pod whose drain deadline has passed or whose agent does not answer
 REGISTER_SECONDS = 30.0  #: time that a container which was started again has to register
@@ -137,7 +138,7 @@ def _plan_present(pool: _Pool, pod: PodView, replica: ReplicaState | None) -> Pl
     if loss:
         return Plan(commands=loss)
     if replica is None or not is_incarnation_of(replica, pod):
-        return _plan_delete(pod, "Outdated") if pool.is_outdated(pod) else Plan()
+        return _plan_delete(pod, "Outdated") if pool.is_outdated(pod) else _plan_creating(pool, pod)
     if replica.phase is ReplicaPhase.DRAINING:
         return _plan_drain(pool, pod, replica)
     if replica.phase is ReplicaPhase.LOST:
@@ -145,6 +146,14 @@ def _plan_present(pool: _Pool, pod: PodView, replica: ReplicaState | None) -> Pl
     if not is_living(replica) and pool.is_outdated(pod):
         return _plan_delete(pod, "Outdated")
     return Plan()
+
+
+def _plan_creating(pool: _Pool, pod: PodView) -> Plan:
+    """A pod whose container a node has been making for too long is told of; nothing can be done about it here."""
+    if pod.creating_since is None:
+        return Plan()
+    late_at = pod.creating_since + STILL_CREATING_SECONDS
+    return Plan(next_due=late_at) if pool.now < late_at else Plan(findings=(build_still_creating(pod.name),))
 
 
 def _plan_lost(pool: _Pool, pod: PodView) -> Plan:
