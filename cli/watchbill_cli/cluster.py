@@ -51,7 +51,13 @@ class Cluster:
     """
 
     def __init__(self, kubeconfig: Path, *, namespace: str = "", mend: str = LOCAL_MEND) -> None:
-        config = pykube.KubeConfig.from_file(str(kubeconfig))
+        try:
+            config = pykube.KubeConfig.from_file(str(kubeconfig))
+            config.cluster, config.user  # noqa: B018  # read when asked for
+        except (pykube.exceptions.PyKubeError, KeyError, TypeError, ValueError) as error:
+            raise Refused(
+                f"the kubeconfig {kubeconfig} has no current context: `kubectl config get-contexts` lists what it has"
+            ) from error
         self.kubeconfig = kubeconfig
         self.context_namespace = str(config.namespace)  #: `default` where the context names none
         self.namespace = namespace or self.context_namespace
@@ -146,7 +152,7 @@ class Cluster:
         return found
 
     def _silent(self, error: object) -> Refused:
-        return Refused(f"the API server does not answer ({error}): {self._mend}")
+        return Refused(f"the API server does not answer ({find_reason(error)}): {self._mend}")
 
     def _list(self, kind: type[pykube.objects.NamespacedAPIObject]) -> list[Mapping[str, Any]]:
         try:
@@ -154,3 +160,13 @@ class Cluster:
         except (pykube.exceptions.HTTPError, requests.RequestException) as error:
             raise self._silent(error) from error
         return sorted((item.obj for item in found), key=lambda obj: str(obj["metadata"]["name"]))
+
+
+def find_reason(error: object) -> str:
+    """What the system said, where it said something: `Connection refused`; else the error's own words."""
+    cause = error if isinstance(error, BaseException) else None
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error)

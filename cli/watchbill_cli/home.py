@@ -21,6 +21,10 @@ class Refused(Exception):
     """The user can mend it: the text is the one sentence that says how. Exit code 2."""
 
 
+class NoLog(Refused):
+    """There is no event log on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Paths of one local system."""
@@ -113,11 +117,11 @@ def default_home() -> Home:
 def volume_root(home: Home) -> Path:
     """`$WATCHBILL_ROOT`, else the volume of the local system.
 
-    Raises Refused where neither is there.
+    Raises NoLog where neither is there.
     """
     root = Path(os.environ["WATCHBILL_ROOT"]) if os.environ.get("WATCHBILL_ROOT") else home.volume
     if not (root / "orchestration").is_dir():
-        raise Refused(f"no event log below {root}: start a system with `make up`, or set WATCHBILL_ROOT")
+        raise NoLog(f"no event log below {root}: start a system with `make up`, or set WATCHBILL_ROOT")
     return root
 
 

@@ -34,7 +34,7 @@ def find_kubeconfig() -> Path:
     """
     named = os.environ.get("KUBECONFIG", "")
     if not named:
-        raise Refused("KUBECONFIG is not set: export it with the kubeconfig of the cluster, as in ~/.kube/config")
+        raise Refused("KUBECONFIG is not set: export KUBECONFIG=~/.kube/config, or whatever file names the cluster")
     path = Path(named)
     if os.pathsep in named and not path.exists():
         raise Refused("KUBECONFIG names several files: `kubectl config view --flatten --raw` makes one of them")

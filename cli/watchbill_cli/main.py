@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from watchbill_cli.home import DAMAGED, Refused
+from watchbill_cli.home import DAMAGED, NoLog, Refused
 from watchbill_coordination.storage.faults import LogCorrupt
 
 MAX_PORT = 65_535
@@ -26,6 +27,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, function = arguments.run.split(":")
     try:
         return int(getattr(importlib.import_module(f"watchbill_cli.{module}"), function)(arguments))
+    except NoLog as refusal:
+        words = shlex.join(sys.argv[1:] if argv is None else argv)
+        there = f"`kubectl exec deploy/watchbill-operator -- watchbill {words}`"
+        print(f"watchbill: {refusal}; on a cluster the log is in the operator's pod: {there}", file=sys.stderr)
+        return 2
     except Refused as refusal:
         print(f"watchbill: {refusal}", file=sys.stderr)
         return 2

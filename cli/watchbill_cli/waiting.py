@@ -105,7 +105,8 @@ def wait_until_ended(
         if time.monotonic() - stalled > STALLED_SECONDS:
             raise Refused(f"nothing went on for {STALLED_SECONDS:.0f} s: {why}")
         if time.monotonic() > until:
-            raise Refused(f"the time is over: {sum(phase in ENDED for phase in phases)} tasks ended; {why}")
+            ended = sum(phase in ENDED for phase in phases)
+            raise Refused(f"the time is over, and {ended} of {len(quickstart.steps)} tasks ended; {why}")
         running = [task["metadata"]["name"] for task in tasks if phase_of(task) == "Running"]
         done = sum(phase in ENDED for phase in phases)
         said = f"running: {', '.join(running)}" if running else why
