@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_system(verbs)
     _add_cluster(verbs)
     _add_reading(verbs)
+    _add_doctor(verbs)
     _add_files(verbs)
     return parser
 
@@ -209,6 +210,20 @@ def _add_reading(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--force", action="store_true", help="go on though a writer on another host cannot be ruled out"
     )
     _add_output(repair)
+
+
+def _add_doctor(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = _verb(
+        verbs,
+        "doctor",
+        "doctor:run_doctor",
+        says="say what is wrong with the installation that $KUBECONFIG names, and what mends it",
+        examples="  watchbill doctor --namespace watchbill\n  watchbill doctor -o json",
+    )
+    doctor.add_argument(
+        "--namespace", "-n", default="", metavar="NAME", help="where Watchbill is; by default that of the context"
+    )
+    _add_output(doctor)
 
 
 def _add_files(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
