@@ -1,4 +1,4 @@
-"""`make bench`: the figures of docs/benchmarks.md, measured on this machine in one run.
+"""`make bench`: the figures of docs/benchmarks.md, measured on this machine in one run. See `--help` for parts of it.
 
 Owns the order and the tables. Starts a system of its own on each control plane in a temporary folder, so that nothing
 else is disturbed, and stops it in the end. Prints Markdown.
@@ -22,7 +22,7 @@ from benchmarks.control_planes import PLANES, ControlPlane, open_control_plane, 
 from benchmarks.idle import measure_idle
 from benchmarks.latency import measure_first_instruction, measure_succeeded
 from benchmarks.server_rate import measure_server_rate
-from benchmarks.table import CLAUDE, Figures, render_table
+from benchmarks.table import CLAUDE, KIND, Figures, render_table
 from benchmarks.throughput import measure_throughput
 
 FIRST_START = "start until the agents are ready, nothing there before"
@@ -32,14 +32,16 @@ LATER_START = "a later start until the agents are ready"
 def main() -> int:
     """Measure everything and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Watchbill on this machine.")
-    parser.add_argument("--control-plane", choices=PLANES, help="measure on this one alone; by default on both")
+    parser.add_argument(
+        "--control-plane", choices=(*PLANES, KIND), help="measure on this one alone; by default on the first two"
+    )
     parser.add_argument(
         "--claude", action="store_true", help="measure agents that run Claude Code and their broker alone"
     )
-    parser.add_argument("--tasks", type=int, default=1000, help="of the throughput measurement")
+    parser.add_argument("--tasks", type=int, help="of the throughput measurement; by default 1,000, on real pods 500")
     arguments = parser.parse_args()
     planes = [arguments.control_plane] if arguments.control_plane else list(PLANES)
-    planes = [] if arguments.claude else planes
+    planes = [] if arguments.claude or arguments.control_plane == KIND else planes
     if "real" in planes and (why := why_no_real_one()):
         say(f"nothing is measured on real Kubernetes: {why}")
         planes.remove("real")
@@ -49,15 +51,29 @@ def main() -> int:
             tempfile.TemporaryDirectory(prefix="watchbill-bench-") as folder,
             open_control_plane(name, folder) as plane,
         ):
-            found[name] = measure(plane, Path(folder) / "home", arguments.tasks)
+            found[name] = measure(plane, Path(folder) / "home", arguments.tasks or 1000)
+    if arguments.control_plane == KIND:
+        found |= measure_pods(arguments.tasks or 500)
     if not arguments.control_plane:
         found |= measure_runner()
     if found:
         print(f"\n{machine()}")
-    for part in (PLANES, (CLAUDE,)):
+    for part in (PLANES, (KIND,), (CLAUDE,)):
         if chosen := {name: figures for name, figures in found.items() if name in part}:
             print(f"\n{render_table(chosen)}")
     return 0 if found else 1
+
+
+def measure_pods(tasks: int) -> dict[str, Figures]:
+    """The figures on real pods; nothing where no kind cluster can be had."""
+    from benchmarks.kind import measure_kind, why_no_kind
+
+    if why := why_no_kind():
+        say(f"nothing is measured on real pods: {why}")
+        return {}
+    say("a kind cluster")
+    with tempfile.TemporaryDirectory(prefix="watchbill-bench-") as folder:
+        return {KIND: measure_kind(Path(folder), tasks)}
 
 
 def measure_runner() -> dict[str, Figures]:

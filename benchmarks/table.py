@@ -39,7 +39,18 @@ CLAUDE_GOALS = {
     "broker: added to the first byte of an answer": "p50 <= 2 ms",
     "broker: resident, after a request by TLS": "<= 30 MB",
 }
-GOALS: Mapping[str, Mapping[str, str]] = {"small": SMALL_GOALS, "real": REAL_GOALS, CLAUDE: CLAUDE_GOALS}
+KIND = "kind"
+KIND_GOALS = {
+    "create returned → first instruction of the command": "p50 <= 60 ms",
+    "pod created → its agent registered": "p50 <= 3 s",
+    "`kubectl delete pod` of a working agent → its task runs on another": "p50 <= 2 s",
+}
+GOALS: Mapping[str, Mapping[str, str]] = {
+    "small": SMALL_GOALS,
+    "real": REAL_GOALS,
+    KIND: KIND_GOALS,
+    CLAUDE: CLAUDE_GOALS,
+}
 
 
 def render_table(found: Mapping[str, Figures]) -> str:

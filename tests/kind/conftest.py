@@ -8,29 +8,51 @@ from pathlib import Path
 
 import pytest
 
+from support.kind_cluster import RunCluster
 from support.kind_system import KindSystem
 
-MakeSystem = Callable[[Path], KindSystem]
+MakeSystem = Callable[..., KindSystem]
+FOLDER = Path(__file__).parent
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without a kind cluster there are no real pods: then these tests are collected only where they are named."""
+    named = any(FOLDER in (path := Path(word.split("::")[0]).resolve(), *path.parents) for word in config.args)
+    return None if named or config.getoption("--control-plane") == "kind" else True
 
 
 @pytest.fixture(scope="session")
-def make_system() -> MakeSystem:
-    return lambda home: KindSystem(home, None, f"crew-{secrets.token_hex(4)}")
+def cluster(run_cluster: RunCluster | None) -> RunCluster:
+    """The run's cluster."""
+    if run_cluster is None:
+        pytest.skip("real pods are there with --control-plane=kind")
+    return run_cluster
+
+
+@pytest.fixture(scope="session")
+def make_system(cluster: RunCluster) -> MakeSystem:
+    """Makes a system that was not started yet, in a namespace of its own; without Agents unless some are named."""
+
+    def make(folder: Path, agents: dict[str, int] | None = None, **more: object) -> KindSystem:
+        return KindSystem(cluster, folder, f"crew-{secrets.token_hex(4)}", agents=agents or {}, **more)
+
+    return make
 
 
 @pytest.fixture(scope="session")
 def system(make_system: MakeSystem, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindSystem]:
     """A started system, shared by the tests of this worker: each uses Agents of its own."""
-    yield from _started(make_system(tmp_path_factory.mktemp("shared") / "home"))
+    yield from started(make_system(tmp_path_factory.mktemp("shared") / "home"))
 
 
 @pytest.fixture
 def own_system(make_system: MakeSystem, tmp_path: Path) -> Iterator[KindSystem]:
-    """A started system that this test may break."""
-    yield from _started(make_system(tmp_path / "home"))
+    """A started system with two agents that this test may break."""
+    yield from started(make_system(tmp_path / "home", {"blue": 2}))
 
 
-def _started(system: KindSystem) -> Iterator[KindSystem]:
+def started(system: KindSystem) -> Iterator[KindSystem]:
+    """Start it, and take it away in the end."""
     done = system.start()
     try:
         assert done.code == 0, done.err + done.out
