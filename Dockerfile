@@ -114,12 +114,14 @@ LABEL org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.licenses="${LICENSES}"
 
-# Claude Code's own tools want git, bash and procps; apt's lists go again in the same layer.
+# Claude Code's own tools want git, bash and procps; apt's lists and what nobody reads go again in the same layer.
 FROM runtime AS agent-system
 RUN set -eu; \
     apt-get update; \
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends bash ca-certificates git procps; \
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt
+    rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt \
+        /usr/share/locale/* /usr/share/man/* /usr/share/info/*; \
+    find /usr/share/doc ! -type d ! -name copyright -delete
 
 FROM agent-system AS agent
 LABEL org.opencontainers.image.title="watchbill-agent" \
