@@ -100,10 +100,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On kind, skip what the local system alone has, and give the others time."""
+    """On kind, skip what the local system alone has, and give the others time; mark what is for kind alone."""
     if config.getoption("--control-plane") != "kind":
         return
     for item in items:
+        if item.path.is_relative_to(TESTS / "kind"):
+            item.add_marker(pytest.mark.kind)
         if local := item.get_closest_marker("local"):
             item.add_marker(pytest.mark.skip(reason=f"the local system alone has this: {local.args[0]}"))
         if not item.get_closest_marker("timeout"):

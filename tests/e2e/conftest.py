@@ -11,6 +11,7 @@ import pytest
 from support.kind_cluster import RunCluster
 from support.kind_system import CREW, KindSystem
 from support.local_system import LocalSystem
+from support.model_stub import ModelStub
 from support.real_control_plane import RealControlPlane
 from support.system import System
 
@@ -63,6 +64,13 @@ def breakable_system(breakable_plane: RealControlPlane | None, tmp_path: Path) -
     """A started system whose control plane this test may break, as long as it runs again at the end."""
     system = LocalSystem(tmp_path / "own home", breakable_plane, _namespace() if breakable_plane else "default")
     yield from _started(system, check_rights=False)  # an API server that has just started forbids everything
+
+
+@pytest.fixture(scope="session")
+def stub(run_cluster: RunCluster | None) -> Iterator[ModelStub]:
+    """One stub of the model's API for the worker, where agents reach it; each pool has a run of its own."""
+    with ModelStub(host=run_cluster.gateway if run_cluster else "127.0.0.1") as model:
+        yield model
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support.local_system import LocalSystem, agent, args, command_lines, shell, task
+from support.system import System, agent, args, command_lines, shell, task
 from support.waiting import wait_for
 
 Name = Callable[[str], str]
@@ -35,7 +35,7 @@ NO_RETRY = {"maxRetries": 0}
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_wrong_task_is_refused_at_apply(system: LocalSystem, spec: Mapping[str, Any], words: str) -> None:
+def test_a_wrong_task_is_refused_at_apply(system: System, spec: Mapping[str, Any], words: str) -> None:
     """The answer names the field and what is allowed; nothing is created."""
     body = json.dumps(task("wrong", role="blue", **spec))
     done = system.try_kubectl("create", "-f", "-", stdin=body)
@@ -45,7 +45,7 @@ def test_a_wrong_task_is_refused_at_apply(system: LocalSystem, spec: Mapping[str
     assert system.get("task", "wrong") is None
 
 
-def test_a_prompt_of_the_greatest_length_is_done(system: LocalSystem, name: Name) -> None:
+def test_a_prompt_of_the_greatest_length_is_done(system: System, name: Name) -> None:
     """200,000 characters pass, by `kubectl create`."""
     body = task(name("long"), prompt="x" * 200_000, command=shell("wc -c"), role="blue")
     done = system.try_kubectl("create", "-f", "-", stdin=json.dumps(body))
@@ -55,7 +55,7 @@ def test_a_prompt_of_the_greatest_length_is_done(system: LocalSystem, name: Name
 
 
 @pytest.mark.parametrize("length", [64, 253])
-def test_a_long_name_works_everywhere(system: LocalSystem, length: int) -> None:
+def test_a_long_name_works_everywhere(system: System, length: int) -> None:
     """Names longer than a label are names like others."""
     long = "n" * length
     system.apply(task(long, command=args("true")))
@@ -63,7 +63,7 @@ def test_a_long_name_works_everywhere(system: LocalSystem, length: int) -> None:
     assert system.wait_for_phase(long)["phase"] == "Succeeded"
 
 
-def test_a_name_of_300_characters_is_refused(system: LocalSystem) -> None:
+def test_a_name_of_300_characters_is_refused(system: System) -> None:
     """Kubernetes has a limit of 253."""
     done = system.apply(task("n" * 300, command=args("true")))
 
@@ -71,7 +71,7 @@ def test_a_name_of_300_characters_is_refused(system: LocalSystem) -> None:
     assert "253" in done.err
 
 
-def test_an_agents_name_of_60_characters_is_refused(system: LocalSystem) -> None:
+def test_an_agents_name_of_60_characters_is_refused(system: System) -> None:
     """Its pods could not be labelled."""
     done = system.apply(agent("a" * 60))
 
@@ -79,7 +79,7 @@ def test_an_agents_name_of_60_characters_is_refused(system: LocalSystem) -> None
     assert "at most 52 characters" in done.err
 
 
-def test_what_may_not_change_cannot_be_changed(system: LocalSystem, name: Name) -> None:
+def test_what_may_not_change_cannot_be_changed(system: System, name: Name) -> None:
     """The sentence says which fields may."""
     system.apply(task(name("fixed"), command=args("true"), suspend=True))
     done = system.try_kubectl("patch", "task", name("fixed"), "--type=merge", "-p", '{"spec":{"timeoutSeconds":5}}')
@@ -99,14 +99,12 @@ def test_what_may_not_change_cannot_be_changed(system: LocalSystem, name: Name) 
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_task_that_cannot_start_says_why(
-    system: LocalSystem, name: Name, spec: Mapping[str, Any], reason: str
-) -> None:
+def test_a_task_that_cannot_start_says_why(system: System, name: Name, spec: Mapping[str, Any], reason: str) -> None:
     """The status has the reason and a sentence, and the task goes on waiting."""
     stuck = name(reason.lower())
     system.apply(task(stuck, command=args("true"), **spec))
 
-    wait_for(lambda: system.status(stuck).get("reason") == reason, f"the reason is {reason}", 40)
+    wait_for(lambda: system.status(stuck).get("reason") == reason, f"the reason is {reason}")
     assert len(system.status(stuck)["message"]) > 10
     system.kubectl("delete", "task", stuck)
 
@@ -121,9 +119,7 @@ def test_a_task_that_cannot_start_says_why(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_command_that_fails_says_how(
-    system: LocalSystem, name: Name, command: Mapping[str, Any], reason: str
-) -> None:
+def test_a_command_that_fails_says_how(system: System, name: Name, command: Mapping[str, Any], reason: str) -> None:
     """Each way to fail has a reason of its own."""
     failing = name(reason.lower())
     system.apply(task(failing, command=command, retryPolicy=NO_RETRY))
@@ -142,7 +138,7 @@ def test_a_command_that_fails_says_how(
         ("binary", "printf '\\377\\376\\000 done'"),
     ],
 )
-def test_a_strange_command_harms_nobody(system: LocalSystem, name: Name, word: str, line: str) -> None:
+def test_a_strange_command_harms_nobody(system: System, name: Name, word: str, line: str) -> None:
     """It succeeds, its output is bounded text, and nothing of it runs on."""
     system.apply(task(name(word), command=shell(line), timeoutSeconds=60))
 
@@ -153,27 +149,27 @@ def test_a_strange_command_harms_nobody(system: LocalSystem, name: Name, word: s
     assert not any("sleep 302" in line for line in command_lines())
 
 
-def test_a_command_that_ignores_sigterm_is_killed(system: LocalSystem, name: Name) -> None:
+def test_a_command_that_ignores_sigterm_is_killed(system: System, name: Name) -> None:
     """After the grace time nothing is left of it."""
     system.apply(task(name("deaf"), command=shell("trap '' TERM; sleep 303"), timeoutSeconds=1, retryPolicy=NO_RETRY))
 
-    assert system.wait_for_phase(name("deaf"), seconds=40)["reason"] == "DeadlineExceeded"
+    assert system.wait_for_phase(name("deaf"))["reason"] == "DeadlineExceeded"
     assert not any("sleep 303" in line for line in command_lines())
 
 
-def condition(system: LocalSystem, pool: str, kind: str) -> dict[str, Any]:
+def condition(system: System, pool: str, kind: str) -> dict[str, Any]:
     """A condition of an Agent, or nothing."""
     status = (system.get("agent", pool) or {}).get("status") or {}
     found: dict[str, Any] = {item["type"]: item for item in status.get("conditions") or ()}
     return found.get(kind) or {}
 
 
-def test_an_impossible_image_is_told_by_the_agents_condition(system: LocalSystem, name: Name) -> None:
+def test_an_impossible_image_is_told_by_the_agents_condition(system: System, name: Name) -> None:
     """Ready is False, and the message is the node's."""
     pool = name("image")
     system.apply(agent(pool, image="example.invalid/no/such:image"))
 
-    wait_for(lambda: condition(system, pool, "Ready").get("reason") == "ImageUnavailable", "the reason is there", 40)
+    wait_for(lambda: condition(system, pool, "Ready").get("reason") == "ImageUnavailable", "the reason is there")
     assert "example.invalid/no/such:image" in condition(system, pool, "Ready")["message"]
     system.kubectl("delete", "agent", pool)
 
@@ -188,9 +184,7 @@ def test_an_impossible_image_is_told_by_the_agents_condition(system: LocalSystem
     ],
     ids=["claim", "privileged", "host-path", "account"],
 )
-def test_a_template_that_weakens_isolation_is_refused(
-    system: LocalSystem, name: Name, template: Mapping[str, Any]
-) -> None:
+def test_a_template_that_weakens_isolation_is_refused(system: System, name: Name, template: Mapping[str, Any]) -> None:
     """No pod is made from it, and a condition names what is wrong."""
     pool = name("tpl")
     system.apply(agent(pool, podTemplate=template))
@@ -200,9 +194,10 @@ def test_a_template_that_weakens_isolation_is_refused(
     system.kubectl("delete", "agent", pool)
 
 
-def test_the_small_server_keeps_strangers_out(system: LocalSystem) -> None:
+@pytest.mark.local("the small API server")
+def test_the_small_server_keeps_strangers_out(system: System) -> None:
     """No token 401; a foreign Host or any Origin 403."""
-    if system.plane:
+    if system.has_guards:
         pytest.skip("a real API server has guards of its own")
     view = json.loads(system.kubectl("config", "view", "--raw", "-o", "json"))
     server = urlsplit(view["clusters"][0]["cluster"]["server"])

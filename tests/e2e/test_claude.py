@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support.claude_pool import KEY, ClaudePool, claude_pool
-from support.local_system import LocalSystem
 from support.model_scenarios import Body, Step, fails, runs, says, uses
 from support.model_stub import ModelStub
+from support.system import System
 from support.waiting import wait_for
 
 pytest.importorskip("claude_agent_sdk", reason="Claude Code is not installed: scripts/environment complete")
@@ -20,15 +18,8 @@ pytestmark = pytest.mark.claude
 PRICE = (100 * 2 + 20 * 10) / 1e6  #: of an answer of the stub by claude-sonnet-5-5: 100 tokens in and 20 out, USD
 
 
-@pytest.fixture(scope="session")
-def stub() -> Iterator[ModelStub]:
-    """One stub for the worker; each pool has a run of its own."""
-    with ModelStub() as model:
-        yield model
-
-
 @pytest.fixture
-def pool(system: LocalSystem, stub: ModelStub, request: pytest.FixtureRequest) -> Iterator[ClaudePool]:
+def pool(system: System, stub: ModelStub, request: pytest.FixtureRequest) -> Iterator[ClaudePool]:
     """An Agent that this test makes, named after it."""
     words = request.node.name.removeprefix("test_").split("[")[0].split("_")
     name = "-".join(words)[:30].strip("-")
@@ -140,7 +131,7 @@ def test_a_cancelled_session_ends_within_seconds(pool: ClaudePool) -> None:
     assert wait_for(lambda: len(pool.find_processes("agent")) == 2, "guard and runtime alone are left")
 
 
-def test_an_operator_killed_in_a_tool_call_costs_nothing(own_system: LocalSystem, stub: ModelStub) -> None:
+def test_an_operator_killed_in_a_tool_call_costs_nothing(own_system: System, stub: ModelStub) -> None:
     """The session goes on without it, and its result is taken by the next one."""
     with claude_pool(own_system, stub, "orphan") as pool:
         pool.put_key()
@@ -148,11 +139,11 @@ def test_an_operator_killed_in_a_tool_call_costs_nothing(own_system: LocalSystem
         pool.declare(stub.play("orphan", play(waits, says("It went."))))
         pool.submit("orphan")
         pool.wait_for_requests(1)
-        os.kill(own_system.pid("operator"), signal.SIGKILL)
+        own_system.kill_operator()
         uid = (own_system.get("task", "orphan") or {})["metadata"]["uid"]
         (own_system.root / "agent-workspaces" / "orphan-0" / "work" / uid / "attempt-1" / "go").touch()
         pool.wait_for_requests(2)
-        assert own_system.start().code == 0
+        assert own_system.resume().code == 0
 
         status = own_system.wait_for_phase("orphan")
 
@@ -234,7 +225,7 @@ def test_without_its_secret_an_agent_says_how_to_make_it(pool: ClaudePool) -> No
     assert wait_for(lambda: pool.secret in pool.condition("CredentialUsable").get("message", ""), "it is named", 60)
 
 
-def test_a_budget_ends_a_task_after_one_answer_too_many_at_most(system: LocalSystem, stub: ModelStub) -> None:
+def test_a_budget_ends_a_task_after_one_answer_too_many_at_most(system: System, stub: ModelStub) -> None:
     """No retry is begun without money."""
     with claude_pool(system, stub, "poor", budget={"perTaskUSD": 0.5}) as pool:
         pool.put_key()
@@ -283,7 +274,7 @@ def test_without_a_broker_claude_code_itself_says_what_it_used(pool: ClaudePool)
     assert status["usage"]["costUSD"] == pytest.approx(2 * PRICE, rel=0.01)
 
 
-def test_two_agents_work_at_once(system: LocalSystem, stub: ModelStub) -> None:
+def test_two_agents_work_at_once(system: System, stub: ModelStub) -> None:
     """Each with a broker, a session and a budget of its own."""
     seen: set[str] = set()
 

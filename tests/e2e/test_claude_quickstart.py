@@ -19,7 +19,11 @@ from watchbill_local.model.conversation import parse_conversation
 from watchbill_local.model.scripts import find_reply
 
 pytest.importorskip("claude_agent_sdk")
-pytestmark = [pytest.mark.claude, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.claude,
+    pytest.mark.timeout(300),
+    pytest.mark.local("the scripted model as a process, and a key from the environment of the command"),
+]
 
 KEY = "sk-ant-" + "marked-key-4711"
 FILES = {

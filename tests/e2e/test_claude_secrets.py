@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.claude_pool import ClaudePool, claude_pool
-from support.local_system import LocalSystem
 from support.model_scenarios import Body, Step, runs, says, uses
 from support.model_stub import ModelStub
 from support.secret_search import find_files, find_processes
+from support.system import System
 
 pytest.importorskip("claude_agent_sdk", reason="Claude Code is not installed: scripts/environment complete")
 pytestmark = pytest.mark.claude
@@ -30,7 +29,7 @@ TRIES = (
     "env; set; cat /proc/self/environ /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; true",
     "ls -laR /watchbill 2>&1; cat /watchbill/credentials/* /watchbill/broker/* /watchbill/ledger/* 2>&1; true",
     "cat /proc/*/mountinfo 2>/dev/null | head -100; cat /proc/*/root/watchbill/credentials/* 2>&1; true",
-    f"{sys.executable} steal.py",
+    "{python} steal.py",
 )
 ASK_THE_BROKER = """
 import glob, http.client, json, os, socket
@@ -52,24 +51,17 @@ for path in glob.glob("/watchbill/broker/*.sock") + [os.environ.get("ANTHROPIC_U
 
 
 @pytest.fixture(scope="module")
-def stub() -> Iterator[ModelStub]:
-    """One stub; what it was sent is searched too."""
-    with ModelStub() as model:
-        yield model
-
-
-@pytest.fixture(scope="module")
 def robbed(make_system: object, stub: ModelStub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClaudePool]:
     """A system whose model tried everything that it could think of, with the tools of a green agent."""
-    system: LocalSystem = make_system(tmp_path_factory.mktemp("robbed") / "home")  # type: ignore[operator]
+    system: System = make_system(tmp_path_factory.mktemp("robbed") / "home")  # type: ignore[operator]
     done = system.start()
     assert done.code == 0, done.err
     steps = [
         uses("Write", {"file_path": "thief.py", "content": THIEF.read_text()}),
         uses("Write", {"file_path": "steal.py", "content": STEAL}),
         uses("Write", {"file_path": "ask.py", "content": ASK_THE_BROKER}),
-        *(runs(line) for line in TRIES),
-        runs(f"{sys.executable} ask.py"),
+        *(runs(line.replace("{python}", system.python)) for line in TRIES),
+        runs(f"{system.python} ask.py"),
         says("I have tried everything."),
     ]
 
@@ -100,21 +92,19 @@ def test_the_model_saw_nothing_of_the_key(robbed: ClaudePool) -> None:
 
 def test_no_file_but_its_own_places_holds_the_key(robbed: ClaudePool) -> None:
     """Plain, reversed, in hex or base64: the API server's store and the broker's mount are the two places."""
-    home = robbed.system.home
+    mounted = robbed.system.secret_volume("thief-0", "credentials")
 
-    found = {path.relative_to(home).as_posix() for path in find_files(home, MARKED)}
+    found = {path for place in robbed.system.written for path in find_files(place, MARKED)}
 
-    pod = robbed.system.get("pod", "thief-0")
-    assert pod
-    allowed = f"node/pods/{pod['metadata']['uid']}/volumes/credentials/"
-    elsewhere = {path for path in found if not path.startswith(("api-server/", allowed))}
+    elsewhere = {path for path in found if not path.is_relative_to(mounted) and "api-server" not in path.parts}
     assert elsewhere == set()
-    assert any(path.startswith(allowed) for path in found)
+    assert any(path.is_relative_to(mounted) for path in found)
 
 
+@pytest.mark.local("an API server whose store is a file of its user")
 def test_the_places_that_hold_the_key_are_private(robbed: ClaudePool) -> None:
     """The API server's store can be read by its user alone."""
-    if robbed.system.plane is not None:
+    if robbed.system.has_guards:
         pytest.skip("etcd's folder is that of the real control plane")
     for path in find_files(robbed.system.home / "api-server", MARKED):
         assert path.stat().st_mode & 0o077 == 0, path

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.claude_pool import claude_pool
-from support.local_system import LocalSystem
 from support.model_scenarios import Body, Step, says, uses
 from support.model_stub import ModelStub
+from support.system import System
 from support.waiting import wait_for
 
 pytest.importorskip("claude_agent_sdk", reason="Claude Code is not installed: scripts/environment complete")
 pytestmark = pytest.mark.claude
 
 
-@pytest.fixture(scope="module")
-def stub() -> Iterator[ModelStub]:
-    with ModelStub() as model:
-        yield model
-
-
-def test_a_task_waits_for_nobody_and_has_the_result_of_what_it_submitted(system: LocalSystem, stub: ModelStub) -> None:
+def test_a_task_waits_for_nobody_and_has_the_result_of_what_it_submitted(system: System, stub: ModelStub) -> None:
     """Another agent does it at the same time; its parent looks again between other work."""
     child = {"name": "Count them", "prompt": "Count.", "type": "pair-up"}
     look = uses("mcp__watchbill__task_result", {"name": "Count them"})
@@ -48,7 +39,7 @@ def test_a_task_waits_for_nobody_and_has_the_result_of_what_it_submitted(system:
 
 
 def test_an_operator_that_is_killed_while_a_tool_waits_answers_after_its_restart(
-    own_system: LocalSystem, stub: ModelStub
+    own_system: System, stub: ModelStub
 ) -> None:
     """The request lies in the outbox until somebody reads it."""
     outbox = own_system.root / "agent-workspaces" / "patient-0" / "outbox"
@@ -56,7 +47,7 @@ def test_an_operator_that_is_killed_while_a_tool_waits_answers_after_its_restart
     def steps(number: int, _body: Body) -> Step:
         if number:
             return says("Done.")
-        os.kill(own_system.pid("operator"), signal.SIGKILL)
+        own_system.kill_operator()
         return uses("mcp__watchbill__acquire_lock", {"name": "repo:src"})
 
     def asked() -> list[Path]:
@@ -67,7 +58,7 @@ def test_an_operator_that_is_killed_while_a_tool_waits_answers_after_its_restart
         pool.declare(stub.play("patient", steps))
         pool.submit("patient")
         wait_for(asked, "the lock is asked for")
-        assert own_system.start().code == 0
+        assert own_system.resume().code == 0
         status = own_system.wait_for_phase("patient")
 
         assert (status["phase"], status["attempts"]) == ("Succeeded", 1)

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from support.local_system import LocalSystem, agent, args, task
+from support.local_system import LocalSystem
 from support.rivals import end_own, start_rival
+from support.system import agent, args, task
 from support.waiting import wait_for
 from support.workload import check_done_once, create, wait_for_successes
 
-pytestmark = pytest.mark.long  # programs are killed or paused, and everybody waits until they are missed
+pytestmark = [
+    pytest.mark.long,  # programs are killed or paused, and everybody waits until they are missed
+    pytest.mark.local("a control plane that nobody else uses meanwhile"),
+]
 
 TASKS = 200
 NOTICED_SECONDS = 25.0  #: much less than the minute between two comparisons of everything

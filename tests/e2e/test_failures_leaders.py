@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.local_system import LocalSystem, agent, shell, task
 from support.rivals import RivalOperator, end_own, start_rival
+from support.system import System, agent, shell, task
 from support.waiting import wait_for
 from support.workload import COMMAND, check_done_once, create, load_state, wait_for_successes
 
@@ -23,7 +23,7 @@ Start = Callable[[str], RivalOperator]
 
 
 @pytest.fixture
-def rival(own_system: LocalSystem) -> Iterator[Start]:
+def rival(own_system: System) -> Iterator[Start]:
     """Starts operators in the place of the system's own one."""
     environment = end_own(own_system)
     started: list[RivalOperator] = []
@@ -37,12 +37,12 @@ def rival(own_system: LocalSystem) -> Iterator[Start]:
         operator.end()
 
 
-def idle(_: LocalSystem) -> list[str]:
+def idle(_: System) -> list[str]:
     """Nothing is done."""
     return []
 
 
-def running(system: LocalSystem) -> list[str]:
+def running(system: System) -> list[str]:
     """Each agent has a task that ends while the leader is away."""
     names = [f"long{number}" for number in range(2)]
     waiting = f"until [ -e ../{GATE} ]; do sleep 0.05; done; {COMMAND}"
@@ -53,7 +53,7 @@ def running(system: LocalSystem) -> list[str]:
     return names
 
 
-def crowded(system: LocalSystem) -> list[str]:
+def crowded(system: System) -> list[str]:
     """Many tasks are queued, some are running, patches are under way."""
     names = create(system, 120, "early")
     wait_for_successes(system, 10)
@@ -62,7 +62,7 @@ def crowded(system: LocalSystem) -> list[str]:
 
 @pytest.mark.parametrize("moment", [idle, running, crowded])
 def test_a_leader_that_comes_back_from_a_pause_changes_nothing(
-    own_system: LocalSystem, rival: Start, moment: Callable[[LocalSystem], list[str]]
+    own_system: System, rival: Start, moment: Callable[[System], list[str]]
 ) -> None:
     """The second takes over though the first one's process lives; the first ends by itself, and nobody reads it."""
     first = rival("first")
@@ -77,7 +77,7 @@ def test_a_leader_that_comes_back_from_a_pause_changes_nothing(
     names += create(own_system, MORE, "late")
     wait_for_successes(own_system, len(names))
     last_seq = load_state(own_system).seq
-    written = len(own_system.plane.audited(own_system.namespace)) if own_system.plane else 0
+    written = len(own_system.audited())
     first.resume()
 
     assert first.wait() == REPLACED, first.log[-3000:]
@@ -90,13 +90,13 @@ def test_a_leader_that_comes_back_from_a_pause_changes_nothing(
     assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
     unwanted = {"AttemptLost", "ResultRefused", "ReplicaLost", "AttemptFailed"}
     assert not unwanted & {record["type"] for record in records if record["ep"] in (first_epoch, epoch)}
-    if own_system.plane:
+    if own_system.has_guards:
         accepted = {what for _, what, code in first.writes(written) if code < 300}
         assert accepted <= {"tasks/status", "agents/status", "events"}
 
 
 @pytest.mark.parametrize("kind", ["task", "agent"])
-def test_a_status_of_a_former_epoch_is_refused_by_the_server(system: LocalSystem, kind: str) -> None:
+def test_a_status_of_a_former_epoch_is_refused_by_the_server(system: System, kind: str) -> None:
     """Whoever sends it: the words are those of the rule in the CRD."""
     system.apply(task("fenced", command=shell("true")), agent("fenced", replicas=0))
     system.wait_for_phase("fenced")

@@ -6,12 +6,16 @@ import ast
 import json
 from pathlib import Path
 
-from support.local_system import LocalSystem
+import pytest
+
+from support.system import System
 
 SOURCE = '''"""A module."""
 
 import os
 from pathlib import Path
+
+import pytest
 
 
 def short(x: int) -> int:
@@ -41,7 +45,7 @@ def write_tree(folder: Path) -> None:
     (folder / "data.bin").write_bytes(bytes(range(256)))
 
 
-def figures(system: LocalSystem, stem: str) -> dict[str, object]:
+def figures(system: System, stem: str) -> dict[str, object]:
     """Figures of the newest Task of that name, as they lie in the shared context."""
     [uid] = [
         task["metadata"]["uid"]
@@ -52,12 +56,13 @@ def figures(system: LocalSystem, stem: str) -> dict[str, object]:
     return loaded
 
 
-def test_the_quickstart_counts_what_is_there(own_system: LocalSystem, tmp_path: Path) -> None:
+@pytest.mark.agents(blue=2, green=1, red=1)
+def test_the_quickstart_counts_what_is_there(own_system: System, tmp_path: Path) -> None:
     """All Tasks succeed, the review agrees, and the figures equal an independent count."""
     tree = tmp_path / "a tree"
     write_tree(tree)
 
-    done = own_system.watchbill("start", "--quickstart", str(tree))
+    done = own_system.quickstart(tree)
 
     assert done.code == 0, done.err + done.out
     assert done.out.count("Succeeded") == 8
@@ -71,11 +76,11 @@ def test_the_quickstart_counts_what_is_there(own_system: LocalSystem, tmp_path: 
     marks = figures(own_system, "markers")
     assert (marks["markers"], marks["broad_excepts"]) == (3, 2)
 
-    again = own_system.watchbill("start", "--quickstart", str(tree))
+    again = own_system.quickstart(tree)
     assert again.code == 0
     assert len(own_system.list("tasks")) == 8, "an unchanged input shows the table from the log"
 
     (tree / "notes.md").write_text("nothing left\n")
-    changed = own_system.watchbill("start", "--quickstart", str(tree))
+    changed = own_system.quickstart(tree)
     assert changed.code == 0
     assert len(own_system.list("tasks")) == 16, "a changed input runs anew"

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.local_system import LocalSystem
+
+pytestmark = pytest.mark.local("the README's first steps, on this machine")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)

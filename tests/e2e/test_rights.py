@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from support.local_system import LocalSystem, agent, args, task
 from support.played_agent import PlayedAgent
+from support.system import System, agent, args, task
 from support.waiting import wait_for
 from watchbill_coordination.core.messages import Answer, ChildSubmitted
 
@@ -51,7 +51,7 @@ def _join(resource: str, subresource: str | None) -> str:
     return f"{resource}/{subresource}" if subresource else resource
 
 
-def submit_child(system: LocalSystem) -> None:
+def submit_child(system: System) -> None:
     """Have an attempt ask for a Task. Its agent is played here: in its pod somebody sleeps, beside a real broker."""
     sleeping = {"spec": {"containers": [{"name": "agent", "command": ["sleep", "600"]}]}}
     system.apply(agent("played", runner={"claude": {}}, podTemplate=sleeping))
@@ -66,17 +66,16 @@ def submit_child(system: LocalSystem) -> None:
     assert answer.granted, answer.text
 
 
-def is_running(system: LocalSystem, pod: str) -> bool:
+def is_running(system: System, pod: str) -> bool:
     """Whether both containers of a pod run."""
     status = (system.get("pod", pod) or {}).get("status") or {}
     states = {each["name"]: each["state"] for each in status.get("containerStatuses") or ()}
     return set(states) == {"agent", "broker"} and all("running" in state for state in states.values())
 
 
-def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -> None:
+def test_every_right_of_the_role_is_used_and_no_other(own_system: System) -> None:
     """Over a life of the system: agents come and go, tasks end, fail and expire."""
-    plane = own_system.plane
-    if plane is None:
+    if not own_system.has_guards:
         pytest.skip("the small API server checks no rights: run with --control-plane=real")
     own_system.apply(
         task("fails", command=args("false"), retryPolicy={"maxRetries": 0}),
@@ -90,19 +89,19 @@ def test_every_right_of_the_role_is_used_and_no_other(own_system: LocalSystem) -
     granted = load_granted()
 
     def used() -> set[Right]:
-        return parse_used(plane.audited(own_system.namespace), granted)
+        return parse_used(own_system.audited(), granted)
 
     with contextlib.suppress(AssertionError):  # the sets below say more
         wait_for(lambda: used() >= granted, "every right is used")
-    unused, missing = granted - used(), plane.forbidden(own_system.namespace)
+    unused, missing = granted - used(), own_system.forbidden()
     assert not unused, f"rbac.yaml grants what nobody used: {sorted(unused)}"
     assert not missing, f"rbac.yaml forbids what the operator asked: {missing}"
     assert used() == granted
 
 
-def test_the_operator_may_do_nothing_on_the_cluster_nor_with_what_is_not_its_own(system: LocalSystem) -> None:
+def test_the_operator_may_do_nothing_on_the_cluster_nor_with_what_is_not_its_own(system: System) -> None:
     """Its service account is asked for by name; a namespace's Role gives nothing outside."""
-    if system.plane is None:
+    if not system.has_guards:
         pytest.skip("the small API server checks no rights: run with --control-plane=real")
     account = f"--as=system:serviceaccount:{system.namespace}:watchbill-operator"
 
@@ -123,9 +122,9 @@ def test_the_operator_may_do_nothing_on_the_cluster_nor_with_what_is_not_its_own
 
 
 @pytest.mark.parametrize("weakness", ["privileged", "host-network", "root"])
-def test_the_agents_namespace_refuses_a_pod_that_is_not_restricted(system: LocalSystem, weakness: str) -> None:
+def test_the_agents_namespace_refuses_a_pod_that_is_not_restricted(system: System, weakness: str) -> None:
     """The guard that an unrestricted agent pod would meet is really there."""
-    if system.plane is None:
+    if not system.has_guards:
         pytest.skip("the small API server has no Pod Security admission: run with --control-plane=real")
     container = {"name": "main", "image": "busybox", "securityContext": WEAKNESSES[weakness][1]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "weak"}}

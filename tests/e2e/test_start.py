@@ -12,6 +12,8 @@ import pytest
 
 from support.local_system import LocalSystem, args, task
 
+pytestmark = pytest.mark.local("the command that starts it")
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from support.local_system import LocalSystem, agent, args, shell, task
+from support.system import System, agent, args, shell, task
 from support.waiting import wait_for
 
 Name = Callable[[str], str]
 
 
-def test_an_applied_task_is_done_by_a_warm_agent(system: LocalSystem, name: Name) -> None:
+def test_an_applied_task_is_done_by_a_warm_agent(system: System, name: Name) -> None:
     """The command runs in the agent and what it prints is the result."""
     system.apply(task(name("hello"), command=args("echo", "hello from a task")))
 
@@ -20,7 +20,7 @@ def test_an_applied_task_is_done_by_a_warm_agent(system: LocalSystem, name: Name
     assert (status["phase"], status["result"].strip()) == ("Succeeded", "hello from a task")
 
 
-def test_the_log_tells_the_whole_story_of_a_task(system: LocalSystem, name: Name) -> None:
+def test_the_log_tells_the_whole_story_of_a_task(system: System, name: Name) -> None:
     """From its submission to its end, in order, each fact once."""
     system.apply(task(name("story"), command=args("true")))
     system.wait_for_phase(name("story"))
@@ -31,7 +31,7 @@ def test_the_log_tells_the_whole_story_of_a_task(system: LocalSystem, name: Name
     assert types == ["TaskSubmitted", "TaskQueued", "TaskDispatched", "TaskStarted", "TaskSucceeded"]
 
 
-def test_kubectl_wait_knows_when_a_task_is_complete(system: LocalSystem, name: Name) -> None:
+def test_kubectl_wait_knows_when_a_task_is_complete(system: System, name: Name) -> None:
     """The conditions are those of a Job."""
     system.apply(task(name("wait"), command=args("true")))
 
@@ -40,7 +40,7 @@ def test_kubectl_wait_knows_when_a_task_is_complete(system: LocalSystem, name: N
     assert "condition met" in said
 
 
-def test_kubectl_wait_knows_when_a_task_has_failed(system: LocalSystem, name: Name) -> None:
+def test_kubectl_wait_knows_when_a_task_has_failed(system: System, name: Name) -> None:
     """As of a Job: nobody waits for Complete until the time is over."""
     system.apply(task(name("fail"), command=args("false"), retryPolicy={"maxRetries": 0}))
 
@@ -49,7 +49,7 @@ def test_kubectl_wait_knows_when_a_task_has_failed(system: LocalSystem, name: Na
     assert "condition met" in said
 
 
-def test_tasks_are_selected_by_where_they_stand_and_whose_they_are(system: LocalSystem, name: Name) -> None:
+def test_tasks_are_selected_by_where_they_stand_and_whose_they_are(system: System, name: Name) -> None:
     """`kubectl get wt --field-selector`, without a look at all that ended long ago."""
     held, done = name("held"), name("done")
     system.apply(task(held, command=args("true"), suspend=True), task(done, command=args("true")))
@@ -63,7 +63,7 @@ def test_tasks_are_selected_by_where_they_stand_and_whose_they_are(system: Local
     assert selected("spec.role=green") == set()
 
 
-def test_a_prompt_alone_is_read_by_the_agents_own_program(system: LocalSystem, name: Name) -> None:
+def test_a_prompt_alone_is_read_by_the_agents_own_program(system: System, name: Name) -> None:
     """The Agent's command reads the prompt on standard input."""
     pool = name("cat")
     system.apply(agent(pool, "scribe", runner={"command": {"args": ["cat"]}}))
@@ -72,7 +72,7 @@ def test_a_prompt_alone_is_read_by_the_agents_own_program(system: LocalSystem, n
     assert system.wait_for_phase(name("prompt"))["result"] == "what is written"
 
 
-def test_a_task_waits_for_its_dependency_and_reads_its_result(system: LocalSystem, name: Name) -> None:
+def test_a_task_waits_for_its_dependency_and_reads_its_result(system: System, name: Name) -> None:
     """A dependant starts after its dependency succeeded and finds the files of its result."""
     first, second = name("first"), name("second")
     system.apply(task(second, dependsOn=[first], command=shell(_READ_DEPENDENCY)))
@@ -83,7 +83,7 @@ def test_a_task_waits_for_its_dependency_and_reads_its_result(system: LocalSyste
     assert system.wait_for_phase(second)["result"].strip() == "42"
 
 
-def test_a_task_whose_dependency_failed_fails(system: LocalSystem, name: Name) -> None:
+def test_a_task_whose_dependency_failed_fails(system: System, name: Name) -> None:
     """It never starts, and says which one it was."""
     first, second = name("bad"), name("after")
     system.apply(task(first, command=args("false"), retryPolicy={"maxRetries": 0}))
@@ -95,7 +95,7 @@ def test_a_task_whose_dependency_failed_fails(system: LocalSystem, name: Name) -
     assert first in status["message"]
 
 
-def test_a_failing_task_is_tried_again_as_often_as_its_policy_says(system: LocalSystem, name: Name) -> None:
+def test_a_failing_task_is_tried_again_as_often_as_its_policy_says(system: System, name: Name) -> None:
     """Two retries are three attempts."""
     policy = {"maxRetries": 2, "initialDelaySeconds": 0}
     system.apply(task(name("retry"), command=args("false"), retryPolicy=policy))
@@ -105,7 +105,7 @@ def test_a_failing_task_is_tried_again_as_often_as_its_policy_says(system: Local
     assert (status["phase"], status["attempts"], status["exitCode"]) == ("Failed", 3, 1)
 
 
-def test_a_task_out_of_time_is_stopped(system: LocalSystem, name: Name) -> None:
+def test_a_task_out_of_time_is_stopped(system: System, name: Name) -> None:
     """Nothing of it runs on, and the reason says so."""
     system.apply(task(name("slow"), command=args("sleep", "300"), timeoutSeconds=1, retryPolicy={"maxRetries": 0}))
 
@@ -114,7 +114,7 @@ def test_a_task_out_of_time_is_stopped(system: LocalSystem, name: Name) -> None:
     assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
 
 
-def test_a_running_task_can_be_cancelled(system: LocalSystem, name: Name) -> None:
+def test_a_running_task_can_be_cancelled(system: System, name: Name) -> None:
     """`cancel: true` stops the attempt."""
     system.apply(task(name("cancel"), command=args("sleep", "300")))
     system.wait_for_phase(name("cancel"), "Running")
@@ -124,7 +124,7 @@ def test_a_running_task_can_be_cancelled(system: LocalSystem, name: Name) -> Non
     assert system.wait_for_phase(name("cancel"))["phase"] == "Cancelled"
 
 
-def test_a_suspended_task_waits_until_it_is_resumed(system: LocalSystem, name: Name) -> None:
+def test_a_suspended_task_waits_until_it_is_resumed(system: System, name: Name) -> None:
     """Suspended it is Pending with that reason; resumed it runs."""
     system.apply(task(name("later"), command=args("true"), suspend=True))
     wait_for(lambda: system.status(name("later")).get("reason") == "Suspended", "the reason is Suspended")
@@ -134,7 +134,7 @@ def test_a_suspended_task_waits_until_it_is_resumed(system: LocalSystem, name: N
     assert system.wait_for_phase(name("later"))["phase"] == "Succeeded"
 
 
-def test_a_task_deleted_while_it_runs_is_stopped(system: LocalSystem, name: Name, tmp_path: Path) -> None:
+def test_a_task_deleted_while_it_runs_is_stopped(system: System, name: Name, tmp_path: Path) -> None:
     """The process ends, the slot is free again, and the log says that the object is gone."""
     system.apply(task(name("gone"), command=args("sleep", "301")))
     system.wait_for_phase(name("gone"), "Running")
@@ -148,7 +148,7 @@ def test_a_task_deleted_while_it_runs_is_stopped(system: LocalSystem, name: Name
     assert types()[-2:] == ["TaskDeleted", "AttemptAbandoned"]
 
 
-def test_a_task_created_again_under_its_name_is_another_task(system: LocalSystem, name: Name) -> None:
+def test_a_task_created_again_under_its_name_is_another_task(system: System, name: Name) -> None:
     """The first one still runs when the second is created; the second succeeds by its own work."""
     twice = name("twice")
     system.apply(task(twice, command=shell("trap '' TERM; sleep 2; echo first")))
@@ -161,7 +161,7 @@ def test_a_task_created_again_under_its_name_is_another_task(system: LocalSystem
     assert (status["phase"], status["result"].strip(), status["attempts"]) == ("Succeeded", "second", 1)
 
 
-def test_tasks_with_the_same_exclusive_lock_never_run_together(system: LocalSystem, name: Name, tmp_path: Path) -> None:
+def test_tasks_with_the_same_exclusive_lock_never_run_together(system: System, name: Name, tmp_path: Path) -> None:
     """The second begins after the first has ended."""
     lock = [{"name": name("lock")}]
     for word in ("one", "two"):

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.local_system import LocalSystem, agent, task
 from support.model_scenarios import Body, Step
 from support.model_stub import ModelStub, Received
+from support.system import System, agent, task
 from support.waiting import wait_for
-from watchbill_agent import process_group
 
 KEY = "dummy-key-of-a-test-0001"
 Play = Callable[[int, Body], Step]
@@ -26,7 +25,7 @@ Play = Callable[[int, Body], Step]
 class ClaudePool:
     """One Agent with one replica, a Secret of its own, and a run of the stub of its name."""
 
-    system: LocalSystem
+    system: System
     stub: ModelStub
     name: str
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -44,9 +43,7 @@ class ClaudePool:
 
     def wait_for_key(self, key: str) -> None:
         """Wait until the node has this key where the broker reads it."""
-        pod = self.system.get("pod", f"{self.name}-0")
-        assert pod, f"there is no pod {self.name}-0"
-        volume = self.system.home / "node" / "pods" / pod["metadata"]["uid"] / "volumes" / "credentials"
+        volume = self.system.secret_volume(f"{self.name}-0", "credentials")
         wait_for(lambda: _read(volume / "ANTHROPIC_API_KEY") == key.encode(), "the node has the new key")
 
     def declare(self, base_url: str, **claude: Any) -> None:
@@ -93,11 +90,7 @@ class ClaudePool:
 
     def find_processes(self, container: str) -> list[int]:
         """The first processes of a container of its replica and all below them, oldest first."""
-        pod = self.system.get("pod", f"{self.name}-0")
-        assert pod, f"there is no pod {self.name}-0"
-        mark = f"{pod['metadata']['uid']}/{container}/".encode()
-        first = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if mark in _read(path)]
-        return sorted({*first, *(pid for parent in first for pid in process_group.list_descendants(parent))})
+        return self.system.find_container(f"{self.name}-0", container)
 
     def transcript(self, name: str) -> list[dict[str, Any]]:
         """The transcript of a Task's newest attempt."""
@@ -107,9 +100,10 @@ class ClaudePool:
 
 
 @contextmanager
-def claude_pool(system: LocalSystem, stub: ModelStub, name: str, **spec: Any) -> Iterator[ClaudePool]:
+def claude_pool(system: System, stub: ModelStub, name: str, **spec: Any) -> Iterator[ClaudePool]:
     """A pool that goes with the test: its processes are large."""
     pool = ClaudePool(system, stub, name, spec)
+    system.let_agents_ask(stub.host)
     try:
         yield pool
     finally:

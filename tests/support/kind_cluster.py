@@ -104,6 +104,11 @@ class RunCluster:
         mounts = json.loads(self._inspect("{{json .Mounts}}"))
         return {mount["Destination"]: Path(mount["Source"]) for mount in mounts}
 
+    @property
+    def node_root(self) -> Path:
+        """The node's file system with all that is mounted in it, Secrets in memory too."""
+        return Path("/proc") / self._inspect("{{.State.Pid}}").strip() / "root"
+
     @cached_property
     def gateway(self) -> str:
         """This host's address that pods reach, and that no other network does."""

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from support.audit import read_asked
 from support.kind_cluster import RunCluster
 from support.kind_tools import CHECKOUT
-from support.system import Done, System, is_alive
+from support.system import Done, System, is_alive, read_environment
 from support.waiting import wait_for
 
 MANIFESTS = CHECKOUT / "manifests"
@@ -29,6 +29,7 @@ DEPLOYMENT = "deploy/watchbill-operator"
 CLAIM = "watchbill-coordination"
 FINAL = (65, 78)  #: the operator's exit codes that a person has to answer: another start changes nothing
 CREW: Mapping[str, int] = {"blue": 2, "green": 1, "red": 1}  #: replicas of the sample's Agents
+OF_THE_POD = ("WATCHBILL_POD_NAME", "WATCHBILL_POD_UID", "WATCHBILL_HTTP")
 START_SECONDS = 120.0
 
 
@@ -101,23 +102,35 @@ class KindSystem(System):
         assert not (forbidden and check_rights), f"rbac.yaml forbids what the operator asked: {forbidden}"
 
     def halt(self) -> None:
-        """Scale the operator to 0 and wait for the end of its pod. Agents go on."""
+        """End the operator. Agents go on, and what they say waits in their outboxes."""
+        self.end_operator()
+
+    def end_operator(self) -> None:
+        """Scale it to 0 and wait for the end of its pod."""
         self.kubectl("scale", DEPLOYMENT, "--replicas=0")
         self.kubectl("wait", "--for=delete", "pod", "-l", OPERATOR, "--timeout=90s")
 
+    def operator_environment(self) -> dict[str, str]:
+        """That of the pod's process, but for what is another place on this machine and for who it is."""
+        inside = read_environment(self._operator_pid())
+        kept = {key: inside[key] for key in inside if key.startswith("WATCHBILL_") and key not in OF_THE_POD}
+        return {**self.environment, **kept, "WATCHBILL_ROOT": str(self.root), "WATCHBILL_NAMESPACE": self.namespace}
+
     def resume(self) -> Done:
-        """Scale the operator to 1; one that the kubelet lets wait after several ends gets another pod."""
+        """Scale the operator to 1; one that ended for good, or waits after several ends, gets another pod."""
         self.kubectl("scale", DEPLOYMENT, "--replicas=1")
         pod = self._operator_pod()
-        if pod and _container_state(pod, "waiting").get("reason") == "CrashLoopBackOff":
+        if pod and _last_end(pod).get("exitCode") in FINAL:
             self.kubectl("delete", "pod", pod["metadata"]["name"])
         return self._wait_until_ready()
 
+    def quickstart(self, tree: Path) -> Done:
+        """As `make kind` runs it."""
+        return self.watchbill("quickstart", str(tree))
+
     def kill_operator(self) -> None:
         """SIGKILL its process; the kubelet starts it again."""
-        pod = self._operator_pod()
-        assert pod, "there is no operator"
-        (pid, *_) = self.find_container(pod["metadata"]["name"], "operator")
+        pid = self._operator_pid()
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not is_alive(pid), "the operator ended", every=0.01)
 
@@ -136,6 +149,48 @@ class KindSystem(System):
         statuses = found["status"].get("containerStatuses") or ()
         ids = [each.get("containerID", "") for each in statuses if each["name"] == container]
         return self.cluster.find_processes(ids[0]) if ids and ids[0] else []
+
+    def secret_volume(self, pod: str, volume: str) -> Path:
+        """In memory, and seen in the node alone."""
+        found = self.get("pod", pod)
+        assert found, f"there is no pod {pod}"
+        return self._kubelet / "pods" / found["metadata"]["uid"] / "volumes" / "kubernetes.io~secret" / volume
+
+    @property
+    def written(self) -> Sequence[Path]:
+        """The volume, what the kubelet keeps of pods and what they said, and what the API server logged."""
+        logs = self.cluster.node_root / "var" / "log" / "pods"
+        return [self.root, self._kubelet / "pods", logs, self.cluster.audit_log.parent]
+
+    @property
+    def host(self) -> str:
+        """The gateway of the node's network: no other machine reaches it."""
+        return self.cluster.gateway
+
+    @property
+    def python(self) -> str:
+        """On the path of all images."""
+        return "python"
+
+    def let_agents_ask(self, address: str) -> None:
+        """A policy beside those of the overlay, which close every port but 443."""
+        done = self.apply(
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": {"name": "agents-ask-a-test"},
+                "spec": {
+                    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "watchbill-agent"}},
+                    "policyTypes": ["Egress"],
+                    "egress": [{"to": [{"ipBlock": {"cidr": f"{address}/32"}}]}],
+                },
+            }
+        )
+        assert done.code == 0, done.err
+
+    @property
+    def _kubelet(self) -> Path:
+        return self.cluster.node_root / "var" / "lib" / "kubelet"
 
     def watchbill(self, *arguments: str, timeout: float = 120.0) -> Done:
         """Run the `watchbill` command: here, but for `repair`."""
@@ -196,6 +251,11 @@ class KindSystem(System):
         """The newest one that is not going."""
         pods = [pod for pod in self.list("pods", "-l", OPERATOR) if "deletionTimestamp" not in pod["metadata"]]
         return max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
+
+    def _operator_pid(self) -> int:
+        pod = self._operator_pod()
+        assert pod, "there is no operator"
+        return self.find_container(pod["metadata"]["name"], "operator")[0]
 
     def _find_root(self) -> Path | None:
         known: Path | None = self.__dict__.get("_root")

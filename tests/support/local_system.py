@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from support.real_control_plane import RealControlPlane
 from support.system import BIN as BIN
 from support.system import Done as Done
-from support.system import System, is_alive
+from support.system import System, is_alive, read_environment
 from support.system import agent as agent
 from support.system import args as args
 from support.system import command_lines as command_lines
@@ -89,6 +89,20 @@ class LocalSystem(System):
         """Start what does not run."""
         return self.watchbill("start")
 
+    def end_operator(self) -> None:
+        """SIGTERM its process; the others go on."""
+        pid = self.pid("operator")
+        os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not is_alive(pid), "the operator has stopped")
+
+    def operator_environment(self) -> dict[str, str]:
+        """That of the process."""
+        return read_environment(self.pid("operator"))
+
+    def quickstart(self, tree: Path) -> Done:
+        """As `make up` runs it."""
+        return self.watchbill("start", "--quickstart", str(tree))
+
     def kill_operator(self) -> None:
         """SIGKILL its process."""
         self.kill("operator")
@@ -115,6 +129,17 @@ class LocalSystem(System):
         mark = f"{found['metadata']['uid']}/{container}/".encode()
         first = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if mark in _read(path)]
         return sorted({*first, *(pid for parent in first for pid in process_group.list_descendants(parent))})
+
+    def secret_volume(self, pod: str, volume: str) -> Path:
+        """In the node's folder for the pod."""
+        found = self.get("pod", pod)
+        assert found, f"there is no pod {pod}"
+        return self.home / "node" / "pods" / found["metadata"]["uid"] / "volumes" / volume
+
+    @property
+    def written(self) -> Sequence[Path]:
+        """All is in the home."""
+        return [self.home]
 
     @property
     def environment(self) -> dict[str, str]:

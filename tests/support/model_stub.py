@@ -76,7 +76,10 @@ class Received:
 class ModelStub:
     """The stub in a thread of its own; what came in can be asked for at any time from the test's thread."""
 
-    def __init__(self, *, port: int = 0, told: Callable[[Received], None] | None = None) -> None:
+    def __init__(
+        self, *, host: str = "127.0.0.1", port: int = 0, told: Callable[[Received], None] | None = None
+    ) -> None:
+        self._host = host
         self._port = port
         self._told = told
         self._all: list[Received] = []
@@ -100,9 +103,14 @@ class ModelStub:
         self._thread.join(10)
 
     @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return self._host
+
+    @property
     def url(self) -> str:
         """Where it listens, without a scenario."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     def base_url(self, scenario: str, run: str) -> str:
         """The base URL of a run."""
@@ -144,7 +152,7 @@ class ModelStub:
         app.router.add_route("*", "/s/{scenario}/{run}/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port).start()
         self._port = int(self._runner.addresses[0][1])
 
     async def _stop(self) -> None:

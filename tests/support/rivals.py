@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.local_system import LocalSystem
+from support.system import System
 from support.waiting import PATIENCE_SECONDS, wait_for
 
 LEASE_SECONDS = 2
@@ -27,7 +26,7 @@ WRITES = ("create", "update", "patch", "delete")
 class RivalOperator:
     """One operator of the system; made by `take_over` or `join`."""
 
-    system: LocalSystem
+    system: System
     folder: Path
     environment: Mapping[str, str]
     process: subprocess.Popen[bytes] = field(init=False)
@@ -88,52 +87,37 @@ class RivalOperator:
 
     def writes(self, since: int = 0) -> list[tuple[str, str, int]]:
         """What it wrote to a real API server: verb, resource and code, from that entry of the audit log on."""
-        assert self.system.plane is not None
         mine = f"JTI={_credential_id(Path(self.environment['KUBECONFIG']))}"
         return [
             (entry["verb"], "/".join(_resource(entry)), entry["responseStatus"]["code"])
-            for entry in self.system.plane.audited(self.system.namespace)[since:]
+            for entry in self.system.audited()[since:]
             if entry["verb"] in WRITES
             and mine in entry["user"].get("extra", {}).get("authentication.kubernetes.io/credential-id", ())
         ]
 
 
-def start_rival(system: LocalSystem, name: str, environment: Mapping[str, str]) -> RivalOperator:
-    """Start another operator of this system, with the environment of its own one (see `load_environment`)."""
-    folder = system.home / "rivals" / name
+def start_rival(system: System, name: str, environment: Mapping[str, str]) -> RivalOperator:
+    """Start another operator of this system, with the environment of its own one (see `end_own`)."""
+    folder = system.kubeconfig.parent / "rivals" / name
     own = {
         **environment,
         "WATCHBILL_LEASE_SECONDS": str(LEASE_SECONDS),
         "WATCHBILL_HTTP": "127.0.0.1:0",
     }
-    if system.plane is not None:
+    if system.has_guards:
         config = json.loads(Path(environment["KUBECONFIG"]).read_text())
         config["users"][0]["user"] = {"token": system.kubectl("create", "token", "watchbill-operator").strip()}
-        path = system.home / f"{name}.kubeconfig"
+        path = system.kubeconfig.with_name(f"{name}.kubeconfig")
         path.write_text(json.dumps(config))
         own["KUBECONFIG"] = str(path)
     return RivalOperator(system, folder, own)
 
 
-def load_environment(system: LocalSystem) -> dict[str, str]:
-    """The environment of the system's own operator, which runs."""
-    raw = Path(f"/proc/{system.pid('operator')}/environ").read_bytes().decode(errors="replace")
-    return dict(entry.partition("=")[::2] for entry in raw.split("\0") if entry)
-
-
-def end_own(system: LocalSystem) -> dict[str, str]:
-    """Stop the system's own operator in an orderly way; return what it was started with."""
-    environment, pid = load_environment(system), system.pid("operator")
-    os.kill(pid, signal.SIGTERM)
-    wait_for(lambda: not _is_alive(pid), "the first operator has stopped")
+def end_own(system: System) -> dict[str, str]:
+    """Stop the system's own operator in an orderly way; return what another is started with in its place."""
+    environment = system.operator_environment()
+    system.end_operator()
     return environment
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _credential_id(kubeconfig: Path) -> str:

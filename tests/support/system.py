@@ -70,6 +70,18 @@ class System(ABC):
         """Have the operator run again, after `halt` or its end; where it cannot, its last words are in `err`."""
 
     @abstractmethod
+    def end_operator(self) -> None:
+        """Have the operator alone end in an orderly way, and wait until it is gone."""
+
+    @abstractmethod
+    def operator_environment(self) -> dict[str, str]:
+        """What an operator of this system, which runs, would need to be started with on this machine."""
+
+    @abstractmethod
+    def quickstart(self, tree: Path) -> Done:
+        """Run the quickstart on a folder."""
+
+    @abstractmethod
     def kill_operator(self) -> None:
         """SIGKILL the operator, and wait until it is gone."""
 
@@ -84,6 +96,28 @@ class System(ABC):
     @abstractmethod
     def find_container(self, pod: str, container: str) -> list[int]:
         """The processes of a container as this machine knows them, the first one first."""
+
+    @abstractmethod
+    def secret_volume(self, pod: str, volume: str) -> Path:
+        """Where this machine sees the files of a Secret that a pod mounts."""
+
+    @property
+    @abstractmethod
+    def written(self) -> Sequence[Path]:
+        """The folders that the system's parts write to, but for a control plane's store that it shares with others."""
+
+    @property
+    def host(self) -> str:
+        """This machine's address as pods reach it."""
+        return "127.0.0.1"
+
+    @property
+    def python(self) -> str:
+        """The Python of agents' pods."""
+        return sys.executable
+
+    def let_agents_ask(self, address: str) -> None:  # noqa: B027  # where no network is closed there is nothing to do
+        """Open the way from agents to that address."""
 
     def forbidden(self) -> list[str]:
         """What the operator asked and had no right to, without repetitions."""
@@ -203,3 +237,9 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def read_environment(pid: int) -> dict[str, str]:
+    """What a process was started with."""
+    raw = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    return dict(entry.partition("=")[::2] for entry in raw.split("\0") if entry)

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from support.local_system import LocalSystem, shell, task
+from support.system import System, shell, task
 from support.waiting import wait_for
 from watchbill_coordination.core.events import TaskSucceeded
 from watchbill_coordination.core.evolve import fold
@@ -20,7 +20,7 @@ MARK = "done-here"  #: in the folder of the task's work, beside those of its att
 COMMAND = f"sleep 0.05; echo $$ >> ../{MARK}"
 
 
-def create(system: LocalSystem, count: int, prefix: str = "t") -> list[str]:
+def create(system: System, count: int, prefix: str = "t") -> list[str]:
     """Create so many Tasks, each of which marks every run of its command; return their names."""
     names = [f"{prefix}{number}" for number in range(count)]
     items = [task(name, command=shell(COMMAND)) for name in names]
@@ -29,19 +29,19 @@ def create(system: LocalSystem, count: int, prefix: str = "t") -> list[str]:
     return names
 
 
-def load_state(system: LocalSystem) -> State:
+def load_state(system: System) -> State:
     """What the log says."""
     return fold(read_log(Layout(system.root)))
 
 
-def successes(system: LocalSystem) -> Counter[str]:
+def successes(system: System) -> Counter[str]:
     """How often each task succeeded, by name."""
     events = [recorded.event for recorded in read_log(Layout(system.root))]
     names = {uid: known.name for uid, known in fold(read_log(Layout(system.root))).tasks.items()}
     return Counter(names[event.task] for event in events if isinstance(event, TaskSucceeded))
 
 
-def runs(system: LocalSystem) -> Counter[str]:
+def runs(system: System) -> Counter[str]:
     """How often each task's command ran to its end, by name."""
     state = load_state(system)
     marks: Counter[str] = Counter()
@@ -52,12 +52,12 @@ def runs(system: LocalSystem) -> Counter[str]:
     return marks
 
 
-def wait_for_successes(system: LocalSystem, count: int, seconds: float = 60.0) -> None:
+def wait_for_successes(system: System, count: int, seconds: float = 60.0) -> None:
     """Wait until at least so many tasks have succeeded."""
     wait_for(lambda: successes(system).total() >= count, f"{count} tasks have succeeded", seconds, every=0.1)
 
 
-def find_wrong_statuses(system: LocalSystem) -> list[str]:
+def find_wrong_statuses(system: System) -> list[str]:
     """Names of the Tasks whose `.status` is not what the log says."""
     state = load_state(system)
     known = {uid: build_task_status(state, told, time.time()) for uid, told in state.tasks.items()}
@@ -68,7 +68,7 @@ def find_wrong_statuses(system: LocalSystem) -> list[str]:
     ]
 
 
-def check_done_once(system: LocalSystem, names: list[str], seconds: float = 60.0) -> None:
+def check_done_once(system: System, names: list[str], seconds: float = 60.0) -> None:
     """Fail unless every one of these tasks succeeds once, ran once, and says so in its status, and the log is whole."""
     wait_for_successes(system, len(names), seconds)
     wait_for(lambda: not find_wrong_statuses(system), "every status is what the log says", 30)
