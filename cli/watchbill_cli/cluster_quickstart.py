@@ -61,6 +61,7 @@ def next_steps(cluster: Cluster, session: str = "") -> str:
         ("kubectl scale ag/blue --replicas=5", "more agents"),
         ("kubectl describe wt", "conditions and events"),
         ("kubectl logs blue-0", "what an agent says"),
+        ("watchbill doctor", "is all well?"),
         (f"{inside} events", "the event log"),
         (f"{inside} verify", "is it whole?"),
         *([(f"{inside} transcript {session}", "what its agent did")] if session else []),

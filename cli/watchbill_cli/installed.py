@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from watchbill_cli.cluster import Cluster
+from watchbill_cli.doctor_checks import PROBLEM, check_all
+from watchbill_cli.doctor_look import Asker, load_sight
 from watchbill_cli.home import Refused, data_file
 from watchbill_cli.quickstart import COMMAND
 from watchbill_cli.runners import CLAUDE
@@ -23,7 +25,7 @@ OPERATOR = "watchbill-operator"
 NAME_LABEL = "app.kubernetes.io/name"
 ROLES = ("blue", "green", "red")
 POLL_SECONDS = 0.3
-DOCTOR = "`watchbill doctor` looks at all of it"
+READY_SECONDS = 180.0  #: for images that have to be pulled; later the doctor is asked
 INSTALL = "`kubectl apply -k manifests/overlays/kind` or another overlay installs it (docs/install.md)"
 
 
@@ -56,14 +58,15 @@ def check_installed(cluster: Cluster) -> None:
 
 
 def wait_until_operator_ready(cluster: Cluster, progress: Progress, until: float) -> None:
-    """Wait until a pod of the operator is ready. Raises Refused with what the cluster says of its pods."""
+    """Wait until a pod of the operator is ready. Raises Refused with what is wrong where that takes too long."""
+    until = min(until, time.monotonic() + READY_SECONDS)
     while True:
         deployment = cluster.deployment(OPERATOR) or {}
         if int((deployment.get("status") or {}).get("readyReplicas") or 0) > 0:
             return
         why = describe_operator(deployment, cluster.pods())
         if time.monotonic() > until:
-            raise Refused(f"the operator is not ready: {why}; {DOCTOR}")
+            raise Refused(f"the operator is not ready: {why}{ask_doctor(cluster)}")
         progress.say(f"waiting for the operator: {why}")
         time.sleep(POLL_SECONDS)
 
@@ -73,6 +76,7 @@ def wait_until_staffed(cluster: Cluster, progress: Progress, until: float) -> st
 
     Raises Refused where a role has no Agent, or its Agents are not ready in time.
     """
+    until = min(until, time.monotonic() + READY_SECONDS)
     while True:
         agents = cluster.agents()
         kind = choose_kind(agents, cluster.namespace)
@@ -84,9 +88,15 @@ def wait_until_staffed(cluster: Cluster, progress: Progress, until: float) -> st
             return kind
         why = ", ".join(describe(agent) for agent in lacking)
         if time.monotonic() > until:
-            raise Refused(f"not all agents are ready: {why}; {DOCTOR}")
+            raise Refused(f"not all agents are ready: {why}{ask_doctor(cluster)}")
         progress.say(f"waiting for agents: {why}")
         time.sleep(POLL_SECONDS)
+
+
+def ask_doctor(cluster: Cluster) -> str:
+    """Lines to add: what `watchbill doctor` finds wrong; empty: nothing."""
+    lines = check_all(load_sight(Asker(cluster.kubeconfig, cluster.namespace), time.time()))
+    return "".join(f"\n  {line.check}: {line.message}" for line in lines if line.state == PROBLEM)
 
 
 def choose_kind(agents: Sequence[Mapping[str, Any]], namespace: str) -> str:
