@@ -46,6 +46,7 @@ class MetricsPipeline:
 
     def start(self) -> None:
         """Load the image, start the pod, and register the API once it answers."""
+        self.system.kubectl("apply", "-f", str(AUTOSCALING / "service.yaml"))
         run_tool(self.cluster.tools.kind, "load", "docker-image", "--name", self.cluster.name, make_image())
         self.cluster.kubectl("apply", "-f", str(PARTS / "pod.yaml"))
         settings = self.system.folder / "metrics.json"
@@ -73,16 +74,15 @@ class MetricsPipeline:
         (overlay / "kustomization.yaml").write_text(json.dumps(content))
         self.system.kubectl("apply", "-k", str(overlay))
 
-    def wait_for_metric(self, name: str, label: str) -> str:
-        """What the API says of a metric, once it says anything."""
-        path = f"{API}/namespaces/{self.system.namespace}/{name}?labelSelector={label}"
+    def wait_for_metric(self, name: str, selector: str, value: str) -> None:
+        """Wait until the external metrics API tells that value of the only series that is selected."""
+        path = f"{API}/namespaces/{self.system.namespace}/{name}?labelSelector={selector}"
 
-        def ask() -> str:
+        def tells() -> bool:
             done = self.system.try_kubectl("get", "--raw", path)
-            items = json.loads(done.out)["items"] if done.code == 0 else []
-            return items[0]["value"] if items else ""
+            return done.code == 0 and [item["value"] for item in json.loads(done.out)["items"]] == [value]
 
-        return wait_for(ask, f"the external metrics API tells {name}", every=0.5)
+        wait_for(tells, f"the external metrics API tells {value} for {name}", every=0.5)
 
     def _settings(self) -> list[Mapping[str, object]]:
         """The two ConfigMaps, with the system's namespace where they name one."""
