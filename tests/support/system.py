@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.looking import POLLED, look, look_all
 from support.waiting import PATIENCE_SECONDS, wait_for
 
 BIN = Path(sys.executable).parent
@@ -165,12 +166,16 @@ class System(ABC):
 
     def get(self, kind: str, name: str) -> dict[str, Any] | None:
         """One object, or None where there is none."""
+        if kind in POLLED:
+            return look(self.kubeconfig, self.namespace, kind, name)
         done = self.try_kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
         assert done.code == 0, done.err
         return json.loads(done.out) if done.out.strip() else None
 
     def list(self, kind: str, *more: str) -> list[dict[str, Any]]:
-        """All objects of a kind."""
+        """All objects of a kind; `more` is for kubectl."""
+        if kind in POLLED and (not more or more[0] == "-l"):
+            return look_all(self.kubeconfig, self.namespace, kind, *more[1:])
         items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json", *more))["items"]
         return items
 
