@@ -231,10 +231,10 @@ def _add_files(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         verbs,
         "lint",
         "lint:run_lint",
-        says="check manifests of Agents and Tasks: file, line and column of what is wrong",
-        examples="  watchbill lint tasks.yaml\n  watchbill lint manifests/samples/*.yaml -o json",
+        says="check manifests, of Agents and Tasks above all: file, line and column of what is wrong",
+        examples="  watchbill lint tasks.yaml\n  watchbill lint manifests/ -o json",
     )
-    lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    lint.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file, or a folder with all below it")
     _add_output(lint)
     context = verbs.add_parser("context", help="files that agents may read", description="Files that agents may read.")
     put = _verb(
