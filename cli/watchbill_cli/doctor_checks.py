@@ -165,7 +165,8 @@ def _check_pods(sight: Sight) -> Iterator[tuple[str, str]]:
     for pod in select_pods(sight["pods"], AGENT_POD):
         name = str(pod["metadata"]["name"])
         trouble = doctor_operator.explain_pod(sight, pod, "agent")
-        if trouble and name not in told:
+        if trouble and name not in told and trouble.rstrip(".") not in told:
+            told += trouble
             yield PROBLEM, f"{name}: {trouble}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from watchbill_cli.doctor_claim import find_newest
 from watchbill_cli.doctor_look import OPERATOR, Sight, is_ready, select_pods
 from watchbill_operator.conditions import parse_time
-from watchbill_operator.pod_trouble import STILL_CREATING_SECONDS, find_creating_since, find_trouble
+from watchbill_operator.pod_trouble import ASK_DOCTOR, STILL_CREATING_SECONDS, find_creating_since, find_trouble
 
 Obj = Mapping[str, Any]
 
@@ -57,10 +57,12 @@ def explain_operator(sight: Sight) -> Iterator[str]:
     pods = select_pods(sight["pods"], OPERATOR)
     if not pods:
         yield f"the operator has no pod: {_explain_no_pod(deployment.body)}"
-    for pod in pods:
-        if not pod["metadata"].get("deletionTimestamp") and (trouble := explain_pod(sight, pod, "operator")):
-            yield f"{pod['metadata']['name']}: {trouble}"
-    if pods and all(is_ready(pod) for pod in pods) and not is_lease_fresh(sight):
+    staying = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    troubles = {pod["metadata"]["name"]: explain_pod(sight, pod, "operator") for pod in staying}
+    yield from (f"{name}: {trouble}" for name, trouble in troubles.items() if trouble)
+    if pods and not any(troubles.values()) and not any(is_ready(pod) for pod in pods):
+        yield f"none of its {len(pods)} pods is ready yet, and none says what it waits for"
+    elif pods and all(is_ready(pod) for pod in pods) and not is_lease_fresh(sight):
         yield f"nobody leads, though the pods are ready: kubectl logs -n {sight.namespace} deployment/{OPERATOR}"
 
 
@@ -70,7 +72,8 @@ def explain_pod(sight: Sight, pod: Obj, container: str) -> str:
     told: Obj = next((each for each in status.get("containerStatuses") or () if each.get("name") == container), {})
     if trouble := find_trouble(status, told, container):
         words = sight.log(name) if trouble.reason == "CrashLooping" else ""
-        return f"{trouble.message} Its last words: {words}" if words else trouble.message
+        message = trouble.message.replace(ASK_DOCTOR, "See the claim above.")
+        return f"{message} Its last words: {words}" if words else message
     age = sight.now - (parse_time(pod["metadata"].get("creationTimestamp")) or sight.now)
     creating = find_creating_since(status, told)
     is_late = creating is not None and sight.now - creating > STILL_CREATING_SECONDS
@@ -78,7 +81,9 @@ def explain_pod(sight: Sight, pod: Obj, container: str) -> str:
     if is_late or (newest and newest.get("type") == "Warning" and status.get("phase") == "Pending"):
         return str((newest or {}).get("message") or "its container is being made for long, and nobody says why")
     if status.get("phase") == "Pending":
-        return "no node has taken it yet; see the claim above" if age > STILL_CREATING_SECONDS else ""
+        is_bound = (sight["claim"].body.get("status") or {}).get("phase") == "Bound"
+        said = "no node has taken it yet" if is_bound else "it waits for its claim, see above"
+        return said if age > STILL_CREATING_SECONDS or not is_bound else ""
     if is_ready(pod) or status.get("phase") == "Succeeded":
         return ""
     return sight.readiness(name) or sight.log(name) or "it is not ready, and says nothing"

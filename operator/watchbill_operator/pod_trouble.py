@@ -17,6 +17,7 @@ IMAGE_REASONS = frozenset(
 IMAGE_UNAVAILABLE = "ImageUnavailable"
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 CREATING = frozenset({"ContainerCreating", "PodInitializing"})
+ASK_DOCTOR = "`watchbill doctor` says what the claim waits for."
 KILLED = 137  #: exit code of what SIGKILL ended; nodes do not always notice that it was for want of memory
 OUT_OF_MEMORY = "OOMKilled"
 STARVED = f"it used more memory than its limit ({OUT_OF_MEMORY})"
@@ -52,7 +53,7 @@ def find_unscheduled(status: Mapping[str, Any]) -> Finding | None:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             told = build_sentence(f"No node takes the pod: {condition.get('message') or 'no reason given'}")
             is_claim = "persistentvolumeclaim" in told.lower()
-            return Finding("Unschedulable", f"{told} `watchbill doctor` says what it waits for." if is_claim else told)
+            return Finding("Unschedulable", f"{told} {ASK_DOCTOR}" if is_claim else told)
     return None
 
 

@@ -64,7 +64,7 @@ CONTAINERS = [
 ]
 PODS = [
     (unscheduled(NO_CPU), "Unschedulable", "No node takes the pod: 0/1 nodes are available: 1 Insufficient cpu"),
-    (unscheduled(UNBOUND), "Unschedulable", "`watchbill doctor` says what it waits for."),
+    (unscheduled(UNBOUND), "Unschedulable", "`watchbill doctor` says what the claim waits for."),
     ({"phase": "Failed", "reason": "Evicted", "message": EVICTED}, "Evicted", "low on resource: memory"),
     ({"phase": "Failed"}, "PodFailed", "The pod failed."),
 ]
