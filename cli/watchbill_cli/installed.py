@@ -66,7 +66,7 @@ def wait_until_operator_ready(cluster: Cluster, progress: Progress, until: float
             return
         why = describe_operator(deployment, cluster.pods())
         if time.monotonic() > until:
-            raise Refused(f"the operator is not ready: {why}{ask_doctor(cluster)}")
+            raise Refused(f"the operator is not ready: {ask_doctor(cluster) or why}")
         progress.say(f"waiting for the operator: {why}")
         time.sleep(POLL_SECONDS)
 
@@ -88,13 +88,13 @@ def wait_until_staffed(cluster: Cluster, progress: Progress, until: float) -> st
             return kind
         why = ", ".join(describe(agent) for agent in lacking)
         if time.monotonic() > until:
-            raise Refused(f"not all agents are ready: {why}{ask_doctor(cluster)}")
+            raise Refused(f"not all agents are ready: {ask_doctor(cluster) or why}")
         progress.say(f"waiting for agents: {why}")
         time.sleep(POLL_SECONDS)
 
 
 def ask_doctor(cluster: Cluster) -> str:
-    """Lines to add: what `watchbill doctor` finds wrong; empty: nothing."""
+    """What `watchbill doctor` finds wrong, a line each; empty: nothing."""
     lines = check_all(load_sight(Asker(cluster.kubeconfig, cluster.namespace), time.time()))
     return "".join(f"\n  {line.check}: {line.message}" for line in lines if line.state == PROBLEM)
 
