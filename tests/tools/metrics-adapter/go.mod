@@ -105,6 +105,8 @@ require (
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
 
+// The versions of tests/control_plane, older ones included: then go takes all but 21 of the packages from its cache where
+// a control plane was built, and the adapter speaks to the cluster with the cluster's own libraries.
 replace (
 	github.com/go-openapi/jsonreference => github.com/go-openapi/jsonreference v0.20.2
 	github.com/spf13/pflag => github.com/spf13/pflag v1.0.9
