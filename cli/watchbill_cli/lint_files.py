@@ -28,6 +28,7 @@ MEMBERS = frozenset(
     """.split()  # noqa: SIM905  # a table of words
 )
 LISTS = ("bases", "components", "resources", "configurations", "crds")  #: of names of files or folders
+SETTINGS = ("configurations", "replacements", "crds")  #: of these the files are no objects
 PATCHES = ("patches", "patchesJson6902", "replacements")  #: of mappings with a `path`
 
 
@@ -90,16 +91,11 @@ def list_references(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
 @cache
 def _load_roles(folder: Path) -> dict[Path, str]:
     """Of the files that this folder's kustomization names, those that are no objects. Empty where it cannot be read."""
-    roles: dict[Path, str] = {}
-    for path in (folder / name for name in KUSTOMIZATIONS if (folder / name).is_file()):
-        for item in load_manifests(path):
-            value = item.value if isinstance(item, Manifest) else None
-            for field, name in list_references(value) if isinstance(value, dict) else ():
-                if field.startswith("patches"):
-                    roles[(folder / name).resolve()] = PATCH
-                elif field.startswith(("configurations", "replacements", "crds")):
-                    roles[(folder / name).resolve()] = SETTING
-    return roles
+    items = [item for name in KUSTOMIZATIONS if (folder / name).is_file() for item in load_manifests(folder / name)]
+    values = [item.value for item in items if isinstance(item, Manifest)]
+    named = [each for value in values if isinstance(value, dict) for each in list_references(value)]
+    patches = {(folder / name).resolve(): PATCH for field, name in named if field.startswith("patches")}
+    return patches | {(folder / name).resolve(): SETTING for field, name in named if field.startswith(SETTINGS)}
 
 
 def _is_remote(name: str) -> bool:
