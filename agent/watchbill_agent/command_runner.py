@@ -20,6 +20,7 @@ from typing import Any
 
 from watchbill_agent import process_group
 from watchbill_agent.capture import TAIL_BYTES, Capture
+from watchbill_agent.memory_kills import load_memory_kills
 from watchbill_agent.outcome import (
     MAX_MESSAGE,
     MAX_RESULT,
@@ -29,6 +30,7 @@ from watchbill_agent.outcome import (
     classify_start_failure,
     deadline_exceeded,
     no_command,
+    tell_starved,
 )
 from watchbill_agent.runners import Order, StopRequest
 
@@ -60,6 +62,7 @@ class CommandRunner:
         if not arguments:
             return no_command()
         output, errors = Capture(), Capture(head=TAIL_BYTES)
+        kills = load_memory_kills()
         with ExitStack() as streams:
             try:
                 process = self._start(order, arguments, streams)
@@ -71,7 +74,8 @@ class CommandRunner:
             await self._sweep(process.pid, order)
             for drain in drains:
                 drain()
-        return self._judge(order, process.returncode, why, output, errors)
+        outcome = self._judge(order, process.returncode, why, output, errors)
+        return tell_starved(outcome) if load_memory_kills() > kills else outcome
 
     def _start(self, order: Order, arguments: list[str], streams: ExitStack) -> subprocess.Popen[bytes]:
         """Start the program as leader of a session of its own. Raises OSError or ValueError."""

@@ -10,11 +10,12 @@ import errno
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MAX_RESULT = 4096  #: characters of `Outcome.result`
 MAX_MESSAGE = 2000  #: characters of `Outcome.message`
 EX_TEMPFAIL, EX_CONFIG = 75, 78  #: sysexits(3): try again later; try not again before somebody mends it
+KILLED = 128 + signal.SIGKILL  #: also what shells answer when a program of theirs was killed
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  #: what shells answer for a program that they cannot start
 
 SUCCEEDED, FAILED, CANCELLED, GIVEN_BACK = "Succeeded", "Failed", "Cancelled", "GivenBack"
@@ -60,6 +61,14 @@ def classify_exit(code: int, *, output: str, errors: str) -> Outcome:
         exit_code=code if code > 0 else 128 - code,
         result=output[:MAX_RESULT],
     )
+
+
+def tell_starved(outcome: Outcome) -> Outcome:
+    """The same end, known to have come while the kernel ended processes of this container for want of memory."""
+    if outcome.outcome != FAILED or outcome.exit_code != KILLED:
+        return outcome
+    message = f"more memory was needed than the container may use: {outcome.message}"
+    return replace(outcome, reason="OutOfMemory", message=message[:MAX_MESSAGE])
 
 
 def classify_start_failure(error: OSError | ValueError, program: str) -> Outcome:

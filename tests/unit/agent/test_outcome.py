@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watchbill_agent.outcome import MAX_MESSAGE, MAX_RESULT, classify_exit, classify_start_failure, with_last_words
+from watchbill_agent.outcome import (
+    MAX_MESSAGE,
+    MAX_RESULT,
+    classify_exit,
+    classify_start_failure,
+    tell_starved,
+    with_last_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +48,19 @@ def test_every_end_has_bounded_texts_and_an_exit_code_of_a_shell(code: int, outp
     assert len(end.message) <= MAX_MESSAGE
     assert end.exit_code is not None
     assert 0 <= end.exit_code <= 255
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(-signal.SIGKILL, "OutOfMemory"), (137, "OutOfMemory"), (1, "NonZeroExit"), (-signal.SIGTERM, "Signalled")],
+)
+def test_a_program_that_was_killed_while_memory_was_short_says_so(code: int, reason: str) -> None:
+    """By itself or below a shell; one that ended otherwise keeps its reason."""
+    end = tell_starved(classify_exit(code, output="", errors="last words"))
+
+    assert end.reason == reason
+    assert ("more memory was needed than the container may use: " in end.message) == (reason == "OutOfMemory")
+    assert "last words" in end.message
 
 
 def test_the_end_of_a_long_complaint_is_kept() -> None:
