@@ -95,8 +95,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(plane.folder, ignore_errors=True)
     if cluster := config.stash.get(CLUSTER, None):
         cluster.stop()
-        if not config.getoption("keep_cluster"):
-            shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -167,9 +167,9 @@ REAPERS: dict[Path, subprocess.Popen[bytes]] = {}
 
 
 def _delete_after(folder: Path, cluster: RunCluster) -> None:
-    """Have a process of another session delete the cluster as soon as this one closes a pipe, or dies in any way."""
+    """Have a process of another session delete cluster and folder as soon as this one closes a pipe, or dies at all."""
     delete = shlex.join([cluster.tools.kind, "delete", "cluster", "--name", cluster.name])
-    line = f"cat; {delete} --kubeconfig {shlex.quote(str(folder / 'kubeconfig'))}"
+    line = f"cat; {delete} --kubeconfig {shlex.quote(str(cluster.kubeconfig))} && rm -rf {shlex.quote(str(folder))}"
     with (folder / "delete.log").open("wb") as log:
         REAPERS[folder] = subprocess.Popen(
             ["sh", "-c", line], stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, cwd="/"
