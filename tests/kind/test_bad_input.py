@@ -74,7 +74,7 @@ def test_a_quota_that_permits_no_pod_is_told_and_lifted_without_harm(system: Kin
     system.apply({**quota, "spec": {"hard": {"pods": "0"}}})
     wait_for(lambda: "hard" in (system.get("quota", "none") or {}).get("status", {}), "the quota is in force")
     with pool(system, "crowded") as name:
-        said = wait_for_sentence(system, name, "PodNotCreated")
+        said = wait_for_sentence(system, name, "QuotaExceeded")
 
         assert "The API server refused the pod crowded-0" in said
         assert "exceeded quota: none" in said
