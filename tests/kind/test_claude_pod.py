@@ -36,6 +36,7 @@ def build_model() -> list[dict[str, Any]]:
     }
     spec = {
         "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
     }
