@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 WATCH_STOP_SECONDS = 2.0
 FULL_RETRY_SECONDS = 5.0  #: between two tries to open the log on a full volume
+BEAT_SECONDS = 5.0  #: between two signs of life while the log is read
 GC_THRESHOLD = 10_000  #: new objects before a look at the young ones
 
 
@@ -163,7 +164,7 @@ class Process:
         """Open the log; a volume without any space is waited for, for ending would not help."""
         while True:
             try:
-                return await open_coordinator(self._config.root, holder, floor)
+                return await open_coordinator(self._config.root, holder, floor, beat=self._health.beat)
             except OSError as error:
                 if not is_full_error(error):
                     raise
@@ -202,14 +203,19 @@ class Process:
         write_atomic(self._config.status_file, json.dumps(content).encode() + b"\n", sync=False)
 
 
-async def open_coordinator(root: Path, holder: Holder, floor_epoch: int) -> Coordinator:
+async def open_coordinator(
+    root: Path, holder: Holder, floor_epoch: int, *, beat: Callable[[], None] = lambda: None
+) -> Coordinator:
     """Open the log in a thread: a long one takes longer than the Lease lasts, which is renewed meanwhile.
 
+    `beat` is called now and then, for who reads a long log has not stood still, and a restart would begin anew.
     When cancelled, waits until it is open and lets go of it. Raises as `Coordinator.open` does.
     """
     opening = asyncio.create_task(asyncio.to_thread(Coordinator.open, root, holder, floor_epoch))
     try:
-        return await asyncio.shield(opening)
+        while not (await asyncio.wait([opening], timeout=BEAT_SECONDS))[0]:
+            beat()
+        return opening.result()
     except asyncio.CancelledError:
         await asyncio.wait([opening])
         if opening.exception() is None:
