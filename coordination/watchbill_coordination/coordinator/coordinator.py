@@ -146,10 +146,10 @@ class Coordinator:
         try:
             self._log.commit()
         except VolumeFull:
-            self._room.is_full = True
-            if not release_reserve(self._log.layout):
-                raise
+            had_reserve = release_reserve(self._log.layout)
             self._room.lose_reserve()
+            if not had_reserve:
+                raise
             _logger.warning("the volume is full: the log goes on in its reserve")
             self._log.commit()
         touched = self._touched

@@ -217,6 +217,26 @@ def test_the_reserve_comes_back_with_the_space(tmp_path: Path) -> None:
     assert reserve_path(coordinator.layout).exists()
 
 
+def test_a_reserve_that_somebody_removed_is_known_to_be_gone_on_a_full_volume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else new work would be started again at once where a quota is full that nobody can read."""
+    coordinator = open_coordinator(tmp_path)
+    reserve_path(coordinator.layout).unlink()
+
+    def refuse() -> int:
+        raise VolumeFull("no space")
+
+    monkeypatch.setattr(coordinator._log, "commit", refuse)
+    coordinator.stage([declare()], NOW)
+
+    with pytest.raises(VolumeFull):
+        coordinator.commit()
+
+    assert not coordinator.has_reserve
+    assert "new work is held" in coordinator.held
+
+
 def test_a_lost_slot_is_filled_after_a_restart(tmp_path: Path) -> None:
     """What was queued when the writer died is dispatched by the next one, without a new command."""
     coordinator = open_coordinator(tmp_path)
