@@ -21,7 +21,7 @@ INTRUDER = Path(__file__).resolve().parents[1] / "support" / "intruder.py"
 ONCE = {"retryPolicy": {"maxRetries": 0}}
 LEAVE_SECRETS = (
     'echo "$MARK" > /tmp/secret; echo "$MARK" > secret; echo "$MARK" > /watchbill/state/secret; '
-    'echo "$MARK" > /watchbill/outbox/secret; echo told'
+    'echo "$MARK" > /watchbill/outbox/secret; touch /watchbill/state/told'
 )
 PLANT_LINKS = (
     'cd "$WATCHBILL_RESULT"; ln -s /watchbill/coordination/orchestration/event-log.jsonl log; '
@@ -61,7 +61,7 @@ def intrusion(system: KindSystem) -> Iterator[Intrusion]:
     keep = task("keep", agentRef="neighbour", prompt=f"keep {mark}", command=shell(f"{LEAVE_SECRETS}; sleep 600"))
     system.apply(keep)
     system.wait_for_phase("keep", "Running")
-    wait_for(lambda: list((system.root / "agent-workspaces/neighbour-0").glob("outbox/secret")), "secrets are kept")
+    wait_for((system.root / "agent-workspaces/neighbour-0/state/told").exists, "secrets are kept")
     program = f"{INTRUDER.read_text()}\nintrude({mark[::-1]!r}, 'neighbour-0')\n"
     body = json.dumps(task("intrude", agentRef="intruder", command=args("python", "-c", program), **ONCE))
     system.kubectl("create", "-f", "-", stdin=body)
@@ -83,7 +83,8 @@ def test_nothing_that_a_hostile_command_tries_succeeds(intrusion: Intrusion) -> 
 def test_no_secret_of_another_agent_nor_of_the_log_can_be_read(intrusion: Intrusion) -> None:
     """Files and processes were searched: the copy that the command made itself is found, and no other.
 
-    The mark is in the neighbour's environment, work, state, outbox and /tmp, and in the event log.
+    The mark is in the neighbour's environment, work, state and /tmp, in a file that it put into its outbox, and in the
+    event log.
     """
     log = intrusion.system.root / "orchestration" / "event-log.jsonl"
 
