@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from support.overlays import (
     MANIFESTS,
@@ -191,6 +192,14 @@ def test_the_service_leads_to_the_operator_alone(objects: list[Any]) -> None:
     assert selected == {"Deployment/watchbill-operator"}
     assert service["metadata"]["annotations"]["prometheus.io/port"] == str(port["port"])
     assert port["targetPort"] in {each["name"] for each in container["ports"]}
+
+
+def test_metrics_are_reached_of_an_operator_that_is_not_ready(objects: list[Any]) -> None:
+    """Its volume is full, for one, and a metric says so; by the Service that Prometheus asks too."""
+    scraped = YAML(typ="safe").load((MANIFESTS / "autoscaling" / "service.yaml").read_text())
+
+    for service in (find_one(objects, "Service"), scraped):
+        assert service["spec"]["publishNotReadyAddresses"] is True
 
 
 def test_each_pod_has_the_policies_that_are_meant_for_it(policies: list[Any]) -> None:
