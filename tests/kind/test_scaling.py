@@ -25,7 +25,7 @@ def crew(system: KindSystem) -> Iterator[str]:
     system.apply(agent("crew", replicas=2))
     wait_for(lambda: ready(system) == 2, "two are ready")
     yield "crew"
-    (system.root / "shared-context" / "go").unlink()
+    (system.root / "shared-context" / "go").unlink(missing_ok=True)
     system.kubectl("delete", "task", "--all")
     system.kubectl("delete", "agent", "crew")
 
