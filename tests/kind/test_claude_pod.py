@@ -25,7 +25,7 @@ RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"
 
 
 def build_model() -> list[dict[str, Any]]:
-    """The scripted model, which the operator's image has, and a Service of its name."""
+    """The scripted model, which the operator's image has, a Service of its name, and the way to it."""
     meta = {"name": "model", "labels": {"app": "model"}}
     container = {
         "name": "model",
@@ -49,7 +49,24 @@ def build_model() -> list[dict[str, Any]]:
             "metadata": meta,
             "spec": {"selector": {"app": "model"}, "ports": ports},
         },
+        *build_policies(),
     ]
+
+
+def build_policies() -> list[dict[str, Any]]:
+    """From agents to the model, beside the overlay's policies, which close that port where a network enforces them."""
+    model, port = {"matchLabels": {"app": "model"}}, [{"port": PORT, "protocol": "TCP"}]
+    agents = {"matchLabels": {"app.kubernetes.io/name": "watchbill-agent"}}
+    specs = {
+        "model": {"podSelector": model, "policyTypes": ["Ingress"], "ingress": [{"ports": port}]},
+        "ask-model": {
+            "podSelector": agents,
+            "policyTypes": ["Egress"],
+            "egress": [{"to": [{"podSelector": model}], "ports": port}],
+        },
+    }
+    head = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+    return [{**head, "metadata": {"name": name}, "spec": spec} for name, spec in specs.items()]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +84,7 @@ def ended(system: KindSystem) -> Iterator[KindSystem]:
     assert status["phase"] == "Succeeded", status
     yield system
     system.kubectl("delete", "agent/thinker", "task/build", "pod/model", "service/model", "secret/thinker-key")
+    system.kubectl("delete", "networkpolicy/model", "networkpolicy/ask-model")
 
 
 def test_the_session_does_its_work_with_the_tools_of_the_pod(ended: KindSystem) -> None:
