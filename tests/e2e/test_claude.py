@@ -214,7 +214,8 @@ def test_a_key_that_is_refused_parks_the_agent_and_fails_no_task(pool: ClaudePoo
         pool.system.kubectl("patch", "agent", pool.name, "--type=merge", "-p", f'{{"spec":{{"suspend":{value}}}}}')
     status = pool.system.wait_for_phase(pool.name, seconds=60)
 
-    assert (status["phase"], status["attempts"]) == ("Succeeded", 2)
+    assert status["phase"] == "Succeeded"
+    assert status["attempts"] > 1, "a parked agent is tried again now and then, also before the new key is there"
 
 
 def test_without_its_secret_an_agent_says_how_to_make_it(pool: ClaudePool) -> None:

@@ -15,8 +15,6 @@ SOURCE = '''"""A module."""
 import os
 from pathlib import Path
 
-import pytest
-
 
 def short(x: int) -> int:
     return x + 1

@@ -120,7 +120,7 @@ class KindSystem(System):
         """Scale the operator to 1; one that ended for good, or waits after several ends, gets another pod."""
         self.kubectl("scale", DEPLOYMENT, "--replicas=1")
         pod = self._operator_pod()
-        if pod and _last_end(pod).get("exitCode") in FINAL:
+        if pod and not _is_ready(pod) and _last_end(pod).get("exitCode") in FINAL:
             self.kubectl("delete", "pod", pod["metadata"]["name"])
         return self._wait_until_ready()
 
@@ -203,11 +203,11 @@ class KindSystem(System):
         job = YAML(typ="safe").load((MANIFESTS / "samples" / "repair-job.yaml").read_text())
         job["spec"]["template"]["spec"]["containers"][0] |= {"command": ["watchbill"], "args": list(arguments)}
         name = job["metadata"]["name"]
-        self.kubectl("delete", "job", name, "--ignore-not-found")
+        self.kubectl("delete", "job", name, "--ignore-not-found", "--cascade=foreground")
         done = self.apply(job)
         assert done.code == 0, done.err
         pod = wait_for(lambda: self._ended_pod(f"job-name={name}"), f"{' '.join(arguments)} ended")
-        said = self.kubectl("logs", f"job/{name}")
+        said = self.kubectl("logs", pod["metadata"]["name"])
         return Done(int(_container_state(pod, "terminated")["exitCode"]), said, said)
 
     def _ended_pod(self, selector: str) -> dict[str, Any] | None:
@@ -220,9 +220,9 @@ class KindSystem(System):
 
         def has_come_up() -> bool:
             pod = self._operator_pod()
-            ended = _last_end(pod) if pod else {}
+            ended = _last_end(pod) if pod and not _container_state(pod, "running") else {}
             if ended.get("exitCode") in FINAL:
-                words.append(self.operator_log())
+                words.append(ended.get("message") or self.operator_log())
             return bool(words) or bool(pod and _is_ready(pod) and self._runs(pod))
 
         try:
@@ -285,9 +285,7 @@ def _container_state(pod: Mapping[str, Any], state: str) -> dict[str, Any]:
 
 
 def _last_end(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """How its first container ended last; empty while it runs."""
-    if _container_state(pod, "running"):
-        return {}
+    """How its first container ended last, whether it runs again or not."""
     statuses = pod["status"].get("containerStatuses") or [{}]
     return _container_state(pod, "terminated") or (statuses[0].get("lastState") or {}).get("terminated") or {}
 

@@ -25,7 +25,7 @@ def find_files(root: Path, secret: str) -> Iterator[Path]:
     """Every file below `root`, and every name of one, that holds the secret in any spelling."""
     wanted = spellings(secret)
     for path in root.rglob("*"):
-        if secret in path.name or (path.is_file() and not path.is_symlink() and _holds(path, wanted)):
+        if secret in path.name or (not path.is_symlink() and path.is_file() and _holds(path, wanted)):
             yield path
 
 
