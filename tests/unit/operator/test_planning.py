@@ -177,17 +177,6 @@ def test_a_container_that_ended_after_its_agent_registered_is_a_loss() -> None:
     assert [command.reason for command in answer.commands if isinstance(command, LoseReplica)] == ["ContainerRestarted"]
 
 
-def test_a_loss_for_want_of_memory_says_so() -> None:
-    """So that the Event about it names what is to be raised."""
-    agent = an_agent()
-    ended = {"finishedAt": "2030-01-01T00:00:00Z", "exitCode": 137, "reason": "OOMKilled"}
-    pod = a_pod(agent, 0, status=container_status(state={"terminated": ended}))
-
-    (loss,) = (each for each in plan(agent, start_pool("blue-0"), pod).commands if isinstance(each, LoseReplica))
-
-    assert loss.message == "Its container was started again: it used more memory than its limit (OOMKilled)."
-
-
 def test_a_node_whose_clock_is_fast_makes_no_loss() -> None:
     """The container ended before this agent registered, ten seconds later by its node's clock."""
     ledger = start_pool("blue-0")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from support.deciding import Ledger, declare
-from support.operator_cases import CREATED, a_pod, an_agent, surroundings
+from support.deciding import Ledger, declare, start_pool
+from support.operator_cases import CREATED, a_pod, an_agent, container_status, surroundings
+from watchbill_coordination.core.commands import LoseReplica
 from watchbill_operator.conditions import parse_time
 from watchbill_operator.observed_pods import parse_pod
 from watchbill_operator.planning import plan_pods
@@ -148,3 +149,18 @@ def test_a_container_that_runs_is_being_made_no_longer() -> None:
     running = {"name": "agent", "state": {"running": {"startedAt": CREATED}}}
 
     assert parse_pod({"metadata": {"name": "x"}, "status": {"containerStatuses": [running]}}).creating_since is None
+
+
+def test_a_loss_for_want_of_memory_says_so() -> None:
+    """So that the Event about it names what is to be raised."""
+    agent, ledger = an_agent(), start_pool("blue-0")
+    ended = {"finishedAt": "2030-01-01T00:00:00Z", "exitCode": 137, "reason": "OOMKilled"}
+    pod = a_pod(agent, 0, status=container_status(state={"terminated": ended}))
+
+    (loss,) = (
+        each
+        for each in plan_pods(agent, surroundings(ledger, (pod,)), ledger.now).commands
+        if isinstance(each, LoseReplica)
+    )
+
+    assert loss.message == "Its container was started again: it used more memory than its limit (OOMKilled)."
