@@ -50,3 +50,10 @@ packages_for() {
     apt-get -s -o Debug::NoLocking=true --no-install-recommends install "$@" 2>>"$log" >"$unpacked/.plan" || return 1
     sed -n 's/^Inst \([^ ]*\) .*/\1/p' "$unpacked/.plan"
 }
+
+# pack FOLDER FILE: the folder as FILE, a tar.zst. A pipe ends with zstd's code alone, so tar's is looked at too.
+pack() {
+    rm -f "$2.torn"
+    { tar -C "$1" --numeric-owner --sort=name -c . || : >"$2.torn"; } | zstd -q -f -T0 -o "$2"
+    ! [ -e "$2.torn" ] || { rm -f "$2" "$2.torn"; fail "$1 could not be packed"; }
+}

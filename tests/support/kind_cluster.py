@@ -137,9 +137,8 @@ class RunCluster:
             self.kubectl("-n", namespace, "rollout", "status", f"deploy/{name}", f"--timeout={READY_SECONDS:.0f}s")
 
     def load_images(self) -> None:
-        """Put our images into the node; what it has already costs nothing."""
-        if any(run_tool("docker", "images", "-q", image).strip() == "" for image in IMAGES):
-            run_tool(str(CHECKOUT / "scripts" / "images"), "build")
+        """Put the images of this checkout into the node; what was built or is there already costs seconds."""
+        run_tool(str(CHECKOUT / "scripts" / "images"), "build")
         run_tool(self.tools.kind, "load", "docker-image", "--name", self.name, *IMAGES)
 
     def find_processes(self, container_id: str) -> list[int]:
