@@ -39,4 +39,6 @@ def run_adopt(arguments: Namespace) -> int:
         return 1
     cluster.forget_lease()
     print("adopted; start the operator again: `make up`")
+    print("agents that go on meanwhile are strangers to this log; have their pods made anew:")
+    print("kubectl delete pods -l app.kubernetes.io/name=watchbill-agent")
     return 0
