@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 SMALL_SECONDS = 1.0  #: registry and locks are at most so old
 QUEUE_SECONDS = 5.0  #: the queue, which holds every task, and the project state
+RETRY_SECONDS = 5.0  #: after a round that could not write, as on a full volume
 SHARE = 20  #: a round takes at most one part in so many of our time
 
 
@@ -68,12 +69,15 @@ class ProjectionWriter:
     async def _write(self, frozen: Frozen, with_queue: bool) -> None:
         began = time.monotonic()
         write = partial(self._coordinator.write_frozen, frozen, with_queue=with_queue)
+        is_written = False
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, write)
+            is_written = await asyncio.get_running_loop().run_in_executor(self._thread, write)
         except OSError as error:
             logger.warning("the projections are old: %s", error)
-        if with_queue:
+        if is_written and with_queue:
             self._seq, self._queue_at = frozen.state.seq, began + QUEUE_SECONDS
         now = time.monotonic()
-        self._small_at = now + max(SMALL_SECONDS, (now - began) * SHARE)
+        # What was not written is still due, also where nothing else happens that would bring another round.
+        pause = SMALL_SECONDS if is_written else RETRY_SECONDS
+        self._small_at = now + max(pause, (now - began) * SHARE)
         self._wake()

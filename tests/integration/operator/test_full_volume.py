@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,12 @@ from support.api_server import ApiServer
 from support.operator_process import AGENTS, TASKS, OperatorProcess, task
 from support.played_agent import play
 from support.waiting import wait_for
+from watchbill_coordination.coordinator.verify import verify
+from watchbill_coordination.projections.watermark import parse_watermark
+from watchbill_coordination.storage.layout import Layout
+from watchbill_operator.projecting import QUEUE_SECONDS, RETRY_SECONDS
 
+NOT_WRITTEN = "projections are not written"
 Start = Callable[..., OperatorProcess]
 
 
@@ -49,10 +57,10 @@ def test_a_full_volume_holds_new_work_and_says_so(server: ApiServer, operator: S
 
 @pytest.fixture
 def small_volume(tmp_path: Path) -> Iterator[Path]:
-    """A volume of 32 MiB where operators of these tests have theirs."""
+    """A volume of 32 MiB and a thousand files where operators of these tests have theirs."""
     root = tmp_path / "volume"
     root.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", root], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,nr_inodes=1000", "none", root], check=False).returncode:
         pytest.skip("this user may not mount")
     yield root
     subprocess.run(["umount", "-l", root], check=True)
@@ -66,6 +74,23 @@ def fill(root: Path, *, leave: int = 0) -> Path:
             file.write(b"x" * 65536)
     os.truncate(junk, junk.stat().st_size - leave)
     return junk
+
+
+def fill_with_files(root: Path) -> Path:
+    """Make empty files until there can be no more: the log can still be written to, and nothing be replaced."""
+    junk = root / "junk"
+    junk.mkdir()
+    with contextlib.suppress(OSError):
+        for number in itertools.count():
+            (junk / str(number)).touch()
+    return junk
+
+
+def lag(operator: OperatorProcess) -> int:
+    """How many records the queue on the volume is behind the log."""
+    watermark = parse_watermark((operator.root / "orchestration" / "task-queue.json").read_bytes())
+    assert watermark
+    return len(operator.types()) - watermark.seq
 
 
 def find_status(server: ApiServer, name: str, reason: str) -> dict[str, Any]:
@@ -124,6 +149,28 @@ def test_running_work_ends_on_a_volume_with_little_room(server: ApiServer, opera
 
     wait_for(lambda: find_status(server, "a", "Succeeded"), "the first one has succeeded")
     assert server.get(f"{TASKS}/b")["status"]["phase"] == "Queued"
+
+
+def test_projections_that_could_not_be_written_are_once_there_is_room(
+    server: ApiServer, operator: Start, small_volume: Path
+) -> None:
+    """Nothing else happens meanwhile that would make the operator look; it does not try all the time either."""
+    began = time.monotonic()
+    one = operator().lead()
+    queue = one.root / "orchestration" / "task-queue.json"
+    wait_for(lambda: not lag(one) and time.time() - queue.stat().st_mtime > QUEUE_SECONDS, "the queue is due again")
+    junk = fill_with_files(small_volume)
+    server.create(TASKS, task("a"))
+    wait_for(lambda: find_status(server, "a", "NoSuchAgent"), "the task is recorded")
+    wait_for(lambda: one.log.count(NOT_WRITTEN) > 1, "they cannot be written, again and again")
+    assert lag(one) > 0
+
+    shutil.rmtree(junk)
+    wait_for(lambda: not lag(one), "the queue is that of the log")
+
+    assert verify(Layout(one.root)).is_whole
+    tries, seconds = one.log.count(NOT_WRITTEN), time.monotonic() - began
+    assert tries <= seconds / RETRY_SECONDS + 1
 
 
 def test_a_volume_that_is_full_at_the_start_is_waited_for(
