@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import stat
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Any
 from watchbill_agent.exchange import Exchange
 from watchbill_agent.runners import Order
 from watchbill_agent.settings import Settings
+from watchbill_agent.tree_removal import remove_tree
 from watchbill_coordination.codec.messages import is_task_uid
 from watchbill_coordination.core.messages import Assign, Finished
 from watchbill_coordination.core.specs import TaskUid
@@ -30,6 +30,7 @@ from watchbill_coordination.storage.layout import TRANSCRIPTS, work_directory
 
 PROMPT, STDIN, RESULT, OUTPUT = ".prompt", ".stdin", "result", "stdout"
 MAX_SYNCED = 1000  #: files of a result that are synced; a result with more is refused anyway
+MAX_SYNCED_DEPTH = 16  #: folders in folders, the same
 
 _TRANSCRIPT = re.compile(r"(?P<task>.+)-[0-9]+\.jsonl")  #: as `transcript_file` names it
 
@@ -132,7 +133,9 @@ def sync_result(settings: Settings, task: TaskUid, attempt: int) -> None:
     """Make an attempt's result outlive a power cut: the operator may read it only after one. Raises nothing."""
     result = settings.work / work_directory(task, attempt) / RESULT
     synced = 0
-    for folder, _, files in os.walk(result):
+    for folder, inner, files in os.walk(result):
+        if len(Path(folder).parts) - len(result.parts) >= MAX_SYNCED_DEPTH:
+            inner.clear()
         for name in files[: MAX_SYNCED - synced]:
             _sync(os.path.join(folder, name), os.O_NOFOLLOW | os.O_NONBLOCK)
         synced += len(files)
@@ -179,31 +182,3 @@ def _sync(path: str, flags: int) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder, also one whose inner folders a command closed to us, or a file; never follows a link."""
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        _open_up(path)
-        shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        logger.warning("%s could not be removed", path)
-
-
-def _open_up(path: Path) -> None:
-    """Give ourselves all rights on a folder and those below it, from the top."""
-    _unlock(str(path))
-    for folder, inner, _ in os.walk(path):
-        for name in inner:
-            _unlock(os.path.join(folder, name))
-
-
-def _unlock(folder: str) -> None:
-    """Give ourselves all rights on one folder, unless it is a link to one."""
-    with suppress(OSError):
-        if not os.path.islink(folder):
-            os.chmod(folder, 0o700)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import tempfile
 import uuid
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from watchbill_agent.claude.transcript import Record, Transcript, open_transcrip
 from watchbill_agent.outcome import SUCCEEDED, Outcome
 from watchbill_agent.runners import Order, StopRequest
 from watchbill_agent.settings import Settings
+from watchbill_agent.tree_removal import remove_tree
 from watchbill_coordination.storage.layout import transcript_file, work_directory
 
 CONFIG, HOME, SYSTEM_PROMPT = "claude", "home", "role.md"
@@ -109,7 +109,7 @@ class Attempt:
             "denied": denied,
         }
         self.transcript.close(last | ({"text": outcome.result} if outcome.outcome == SUCCEEDED else {}))
-        shutil.rmtree(self.homes.temporary, ignore_errors=True)
+        remove_tree(self.homes.temporary)
         if self.sockets is not None:
             self.sockets.close()
 

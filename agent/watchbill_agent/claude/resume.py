@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from watchbill_agent.workspace import remove_tree
+from watchbill_agent.tree_removal import remove_tree
 from watchbill_coordination.core.messages import Assign
 from watchbill_coordination.storage.atomic import write_atomic
 

@@ -11,7 +11,7 @@ import pytest
 from support.volume import TRAPS
 from watchbill_agent.exchange import AttemptExchange
 from watchbill_agent.settings import Settings, parse_settings
-from watchbill_agent.workspace import clear_state, prepare_order, remove_work
+from watchbill_agent.workspace import clear_state, prepare_order, remove_work, sync_result
 from watchbill_coordination.core.messages import Assign
 from watchbill_coordination.core.specs import TaskUid
 
@@ -104,3 +104,49 @@ def test_a_new_attempt_begins_afresh_and_leaves_the_rest_of_its_task_alone(setti
         *("attempt-2", "attempt-2/.prompt", "attempt-2/result", "claude", "session.json"),
     }
     assert (second.assign.attempt, second.exchange, second.context) == (2, exchange, settings.context)
+
+
+def build_deep(folder: Path, depth: int = 3000) -> None:
+    """Folders in each other: deeper than Python recurses, and than a path may be long."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+
+
+def test_no_depth_keeps_the_state_folder_from_being_cleared(settings: Settings) -> None:
+    """A command that builds it would else keep its agent from ever starting again."""
+    build_deep(settings.state)
+
+    clear_state(settings.state)
+
+    assert list(settings.state.iterdir()) == []
+
+
+def test_work_of_any_depth_is_removed_and_closed_folders_with_it(settings: Settings) -> None:
+    """Whatever a command left."""
+    folder = settings.work / "t" / "attempt-1"
+    (folder / "closed" / "inner").mkdir(parents=True)
+    (folder / "closed" / "inner" / "file").touch()
+    (folder / "closed" / "inner").chmod(0)
+    (folder / "closed").chmod(0)
+    build_deep(folder)
+
+    remove_work(settings, [TaskUid("t")])
+
+    assert not (settings.work / "t").exists()
+
+
+def test_no_depth_of_a_result_keeps_its_report_from_being_sent(settings: Settings) -> None:
+    """The operator refuses such a result; it has to hear of it."""
+    result = settings.work / "t" / "attempt-1" / "result"
+    result.mkdir(parents=True)
+    build_deep(result)
+
+    sync_result(settings, TaskUid("t"), 1)
+
+    assert (result / "d").is_dir()
+    remove_work(settings, [TaskUid("t")])
