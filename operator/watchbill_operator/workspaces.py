@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
+from watchbill_coordination.codec.messages import is_task_uid
 from watchbill_coordination.core.specs import ReplicaName, TaskUid
 from watchbill_coordination.core.state import State
 from watchbill_coordination.storage.hostile import HostileFileError, list_names, open_directory
@@ -69,10 +70,13 @@ def remove_workspace(layout: Layout, replica: ReplicaName) -> Finding | None:
 
 
 def list_work(layout: Layout, replica: ReplicaName) -> list[TaskUid]:
-    """The names in a replica's work folder, at most `LISTING_LIMIT`; tasks' uids, unless the agent made others."""
+    """The tasks' uids in a replica's work folder, of at most `LISTING_LIMIT` names; what else an agent made stays out.
+
+    One name that cannot be a uid would have the agent refuse the whole message.
+    """
     try:
         with open_directory(layout.workspace(replica), ("work",)) as folder:
-            return [TaskUid(name) for name in list_names(folder, LISTING_LIMIT)]
+            return [TaskUid(name) for name in list_names(folder, LISTING_LIMIT) if is_task_uid(name)]
     except HostileFileError:
         return []
 

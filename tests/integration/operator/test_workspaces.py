@@ -197,6 +197,15 @@ def test_work_of_deleted_tasks_is_named_for_cleanup(layout: Layout) -> None:
     assert plan_cleanup(list_work(layout, BLUE), BLUE, ledger.state) == ("gone",)
 
 
+def test_a_name_that_is_no_uid_keeps_no_other_from_cleanup(layout: Layout) -> None:
+    """A command can make any in its work folder."""
+    work = layout.workspace(BLUE) / "work"
+    for name in (b"gone", b"not\nprintable", b"\xff", b"a b"):
+        os.mkdir(os.fsencode(work) + b"/" + name)
+
+    assert list_work(layout, BLUE) == ["gone"]
+
+
 def test_results_stay_while_somebody_may_read_them(layout: Layout) -> None:
     """Until Task and dependants are gone."""
     ledger = Ledger()
