@@ -105,6 +105,15 @@ def find_condition(server: ApiServer, name: str) -> dict[str, Any]:
     return next((each for each in conditions if each["type"] == "VolumeFull"), {})
 
 
+def wait_until_noticed(server: ApiServer, operator: OperatorProcess) -> None:
+    """Have it look until it knows: it does so once a second, and only where there is something to do."""
+    for number in itertools.count():
+        server.create(TASKS, task(f"word-{number}", suspend=True))
+        wait_for(lambda name=f"word-{number}": find_status(server, name, "Suspended"), "it has looked")
+        if operator.metric("watchbill_volume_full"):
+            return
+
+
 @pytest.mark.parametrize("leave", [0, 2 << 20], ids=["to the last byte", "but for 2 MiB"])
 def test_on_a_full_volume_nothing_new_is_given_and_all_is_told(
     server: ApiServer, operator: Start, small_volume: Path, leave: int
@@ -114,6 +123,7 @@ def test_on_a_full_volume_nothing_new_is_given_and_all_is_told(
     agent = play(server, one.root)
     wait_for(lambda: "ReplicaRegistered" in one.types(), "the replica is ready")
     junk = fill(small_volume, leave=leave)
+    wait_until_noticed(server, one)
 
     server.create(TASKS, task("a", agentRef="blue"))
     waiting = wait_for(lambda: find_status(server, "a", "VolumeFull"), "the task waits for room") or {}
