@@ -20,10 +20,10 @@ MARK = "done-here"  #: in the folder of the task's work, beside those of its att
 COMMAND = f"sleep 0.05; echo $$ >> ../{MARK}"
 
 
-def create(system: System, count: int, prefix: str = "t") -> list[str]:
-    """Create so many Tasks, each of which marks every run of its command; return their names."""
+def create(system: System, count: int, prefix: str = "t", *, first: str = "") -> list[str]:
+    """Create so many Tasks, each of which marks every run of its command, after `first`; return their names."""
     names = [f"{prefix}{number}" for number in range(count)]
-    items = [task(name, command=shell(COMMAND)) for name in names]
+    items = [task(name, command=shell(first + COMMAND)) for name in names]
     body = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     system.kubectl("create", "-f", "-", stdin=body)
     return names
