@@ -88,7 +88,7 @@ def _check_rights(sight: Sight) -> Iterator[tuple[str, str]]:
     role, binding = sight["role"], sight["binding"]
     if role.is_absent or binding.is_absent:
         kind = "Role" if role.is_absent else "RoleBinding"
-        yield PROBLEM, f"there is no {kind} {ACCOUNT} in {sight.namespace}: apply manifests/base/rbac.yaml"
+        yield PROBLEM, f"there is no {kind} {ACCOUNT} in {sight.namespace}: {APPLY}"
         return
     if not role.is_there or not binding.is_there:
         yield _tell_unanswered(binding if role.is_there else role)

@@ -74,7 +74,7 @@ def tell_lacking(lacking: Sequence[Right]) -> str:
     """The sentence about rights that are not there, with the fix."""
     named = ", ".join(str(right) for right in lacking[:TOLD])
     more = f" and {len(lacking) - TOLD} more" if len(lacking) > TOLD else ""
-    return f"the ServiceAccount {ACCOUNT} lacks {named}{more}: apply manifests/base/rbac.yaml"
+    return f"the ServiceAccount {ACCOUNT} lacks {named}{more}: apply again what was installed, whose Role has all"
 
 
 def _holds(values: Any, wanted: str) -> bool:

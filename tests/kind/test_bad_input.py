@@ -108,7 +108,7 @@ def test_an_operator_that_lacks_a_right_or_a_restricted_namespace_waits_and_says
     patch_role(system, fewer)
     restart_operator(system)
 
-    wait_for_words(system, "lacks `delete pods`: apply manifests/base/rbac.yaml")
+    wait_for_words(system, "lacks `delete pods`: apply again what was installed")
     assert system.try_kubectl("wait", "--for=condition=Ready", "pod", "-l", OPERATOR, "--timeout=1s").code != 0
     patch_role(system, role)
     system.kubectl("rollout", "status", DEPLOYMENT, "--timeout=90s")

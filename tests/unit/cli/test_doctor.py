@@ -193,7 +193,7 @@ WRONG: dict[str, tuple[dict[str, Answer], str]] = {
         f"it asks for ReadWriteMany: {LOCAL_PATH}; it takes another storage class, or ReadWriteOnce with one replica",
     ),
     "volume is gone": ({"claim": claim("Lost")}, "the volume of the claim watchbill-coordination is gone"),
-    "no role": ({"role": NOT_THERE}, "rights: there is no Role watchbill-operator in crew"),
+    "no role": ({"role": NOT_THERE}, "rights: there is no Role watchbill-operator in crew: kubectl apply -k "),
     "one right less": ({"role": without_right()}, "lacks `patch agents/status` (watchbill.dev)"),
     "binding of another namespace": (
         {"binding": Answer(200, load_documents("manifests/base/rbac.yaml")[2])},

@@ -82,7 +82,7 @@ def test_one_right_that_lacks_is_told_with_its_group_and_the_fix() -> None:
 
     assert told == (
         "the ServiceAccount watchbill-operator lacks `patch agents/status` (watchbill.dev): "
-        "apply manifests/base/rbac.yaml"
+        "apply again what was installed, whose Role has all"
     )
 
 
