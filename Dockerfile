@@ -65,14 +65,15 @@ RUN set -eu; \
     python3 -m venv --without-pip /opt/watchbill; \
     /tools/bin/pip --python /opt/watchbill/bin/python install --quiet -r needed.txt
 
-# --- our wheel, and of it what each image needs; bytecode names the files where they will be ---
+# --- our wheel, and of it what each image needs; bytecode names the files where they will be, and not their times of
+# change, so that a change of the operator makes no other agent (nor is the cluster told to replace them) ---
 FROM tools AS code
 RUN python3 -m venv --without-pip /opt/watchbill
 COPY . .
 RUN set -eu; \
     /tools/bin/hatchling build --target wheel --directory /wheel; \
     /tools/bin/pip --python /opt/watchbill/bin/python install --quiet --no-deps --no-index --no-compile --prefix /operator /wheel/*.whl; \
-    python3 -m compileall -q -j 0 -s /operator -p /opt/watchbill /operator; \
+    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /operator -p /opt/watchbill /operator; \
     site=$(cd /operator && echo lib/python3.*/site-packages); \
     mkdir -p "/broker/$site" "/agent/$site"; \
     mv "/operator/$site/watchbill_broker" "/broker/$site/"; \
