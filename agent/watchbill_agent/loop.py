@@ -69,6 +69,7 @@ class AgentLoop:
         self._exchanges: dict[Key, AttemptExchange] = {}
         self._posted: deque[tuple[Key, Message]] = deque()  # by attempts, not written yet
         self._tasks: set[asyncio.Task[Any]] = set()  # attempts, and writing that waits for the disk
+        self._defect: BaseException | None = None  # in reporting: the process ends, which is noticed
         self._last_words: list[Message] | None = None  # said when all else is written
 
     def observe(self, observation: Observation) -> None:
@@ -86,6 +87,8 @@ class AgentLoop:
             while True:
                 self._bell.was_useful(bool(self._observed) or bool(self._life.attempts))
                 await self._act()
+                if self._defect is not None:
+                    raise self._defect
                 if self._last_words is not None:
                     break
                 await self._bell.wait()
@@ -113,7 +116,7 @@ class AgentLoop:
         if self._last_words is not None:
             self._last_words = answers
         elif any(isinstance(message, Finished) for message in answers):
-            self._spawn(self._send(answers, sync=True))
+            self._spawn(self._send(answers, sync=True)).add_done_callback(self._reported)
         elif answers:
             await asyncio.sleep(0)  # programs start before their acceptance is written
             await self._send(answers, sync=False)
@@ -172,6 +175,12 @@ class AgentLoop:
         self._close_exchange(key)
         del self._exchanges[key], self._stops[key]
         self.observe(AttemptEnded(key, outcome))
+
+    def _reported(self, sending: asyncio.Task[None]) -> None:
+        """Notice a report that was never written: an agent that lives on would hold the attempt's slot for ever."""
+        if not sending.cancelled() and (error := sending.exception()):
+            self._defect = error
+            self._bell.ring()
 
     def _post(self, key: Key, message: Message) -> None:
         """Take what an attempt says to the operator."""

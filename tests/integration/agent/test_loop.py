@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from support.volume import REPLICA, make_volume
 from watchbill_agent.lifecycle import StopSignal
 from watchbill_agent.loop import AgentLoop
@@ -51,7 +53,7 @@ async def live(layout: Layout, runner: Runner, until: Callable[[list[Message]], 
             await asyncio.sleep(0.005)
             listen()
         writer.deliver("a", Assign(task=TaskUid("t"), attempt=1, name="t", incarnation=ME, timeout_seconds=9), 1, 2)
-        while not until(said):
+        while not until(said) and not life.done():
             await asyncio.sleep(0.005)
             listen()
         agent.observe(StopSignal())
@@ -104,3 +106,18 @@ def test_a_report_is_written_before_the_release(tmp_path: Path) -> None:
     names = sorted(os.listdir(layout.workspace(REPLICA) / "outbox"))
     assert [type(message) for message in said[-2:]] == [Finished, Released]
     assert [name[21:29] for name in names] == ["register", "accepted", "finished"]
+
+
+def test_a_defect_in_reporting_ends_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end that nobody hears of would leave its Task running for ever; the agent's next life frees it."""
+
+    async def succeed(order: Order, stop: StopRequest) -> Outcome:
+        return Outcome(outcome="Succeeded")
+
+    def defect(*_: object) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(AgentLoop, "_write_durable", defect)
+
+    with pytest.raises(RecursionError, match="too deep"):
+        asyncio.run(live(make_volume(tmp_path), Scripted(succeed), has_finished))
