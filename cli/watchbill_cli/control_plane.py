@@ -57,7 +57,7 @@ def adopt_kubeconfig(home: Home, kubeconfig: Path) -> Cluster:
         )
     taken.replace(home.kubeconfig)
     _save(home, kubeconfig=str(kubeconfig), namespace=uid)
-    return cluster
+    return Cluster(home.kubeconfig)
 
 
 def keep_small(home: Home) -> None:
