@@ -16,8 +16,9 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 ABSENT = 3
 ALONE = ["unshare", "--net", "--mount", "sh", "-ec"]
-#: What an engine changes in its network namespace and among the mounts, as text.
+#: What an engine changes in its network namespace and among the mounts, as text; iptables may be an unpacked one.
 LOOK = (
+    f"cache=$WATCHBILL_CACHE; . '{SCRIPTS}/debian-packages.sh'; use_unpacked; "
     'look() { ip -o link | cut -d" " -f2; iptables -S; iptables -t nat -S; cat /proc/sys/net/ipv4/ip_forward; '
     "grep -c engine /proc/self/mounts || true; }; ip link set lo up; "
 )
