@@ -157,5 +157,5 @@ def test_another_volume_is_refused_until_it_is_adopted(own_system: System) -> No
     assert (refused.code, asked.code, adopted.code) == (2, 1, 0)
     assert "watchbill adopt" in refused.err
     # Agents that lived on have told the former log who they are: the new one gets to know those that begin now.
-    own_system.try_kubectl("delete", "pods", "-l", "app.kubernetes.io/name=watchbill-agent", "--grace-period=1")
+    own_system.try_kubectl("delete", "pods", "-l", "app.kubernetes.io/name=watchbill-agent", "--wait=false")
     assert own_system.resume().code == 0

@@ -41,7 +41,7 @@ def test_an_operator_without_one_verb_names_it_and_goes_on_when_it_is_granted(
     second = start_rival(own_system, "second", own_system.operator_environment())
     try:
         group = " (watchbill.dev)" if resource.endswith("/status") else ""
-        said = f"waiting: the ServiceAccount watchbill-operator lacks `{verb} {resource}`{group}: apply manifests/base/"
+        said = f"waiting: the ServiceAccount watchbill-operator lacks `{verb} {resource}`{group}: apply again"
         wait_for(lambda: said in second.log, f"the log says: {said}")
         assert " leads" not in second.log
 
