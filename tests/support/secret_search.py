@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -24,9 +25,10 @@ def spellings(secret: str) -> tuple[bytes, ...]:
 def find_files(root: Path, secret: str) -> Iterator[Path]:
     """Every file below `root`, and every name of one, that holds the secret in any spelling."""
     wanted = spellings(secret)
-    for path in root.rglob("*"):
-        if secret in path.name or (not path.is_symlink() and path.is_file() and _holds(path, wanted)):
-            yield path
+    for folder, folders, files in os.walk(root):  # which passes over a folder that goes meanwhile
+        for path in (Path(folder) / name for name in (*folders, *files)):
+            if secret in path.name or (not path.is_symlink() and path.is_file() and _holds(path, wanted)):
+                yield path
 
 
 def find_processes(secret: str) -> Iterator[str]:
