@@ -53,20 +53,25 @@ def _remove(top: int, name: str) -> bool:
     try:
         if _unlink(top, name):
             return True
-        os.chmod(name, 0o700, dir_fd=top)
-        folder = os.open(name, _FOLDER, dir_fd=top)
-        try:
-            for inner in os.listdir(folder):
-                with suppress(OSError):
-                    _unlink_or_lift(folder, inner, top)
-        finally:
-            os.close(folder)
+        _lift_all(top, name)
         os.rmdir(name, dir_fd=top)
     except FileNotFoundError:
         return True
     except OSError:
         return False
     return True
+
+
+def _lift_all(top: int, name: str) -> None:
+    """Empty a folder of the top as far as that is permitted. Raises OSError where it cannot be opened."""
+    os.chmod(name, 0o700, dir_fd=top)
+    folder = os.open(name, _FOLDER, dir_fd=top)
+    try:
+        for inner in os.listdir(folder):
+            with suppress(OSError):
+                _unlink_or_lift(folder, inner, top)
+    finally:
+        os.close(folder)
 
 
 def _unlink(folder: int, name: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.kind_cluster import RunCluster
-from support.kind_system import KindSystem
+from support.kind_system import KindSystem, started
 
 MakeSystem = Callable[..., KindSystem]
 FOLDER = Path(__file__).parent
@@ -42,20 +42,12 @@ def make_system(cluster: RunCluster) -> MakeSystem:
 @pytest.fixture(scope="session")
 def system(make_system: MakeSystem, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindSystem]:
     """A started system, shared by the tests of this worker: each uses Agents of its own."""
-    yield from started(make_system(tmp_path_factory.mktemp("shared") / "home"))
+    with started(make_system(tmp_path_factory.mktemp("shared") / "home")) as system:
+        yield system
 
 
 @pytest.fixture
 def own_system(make_system: MakeSystem, tmp_path: Path) -> Iterator[KindSystem]:
     """A started system with two agents that this test may break."""
-    yield from started(make_system(tmp_path / "home", {"blue": 2}))
-
-
-def started(system: KindSystem) -> Iterator[KindSystem]:
-    """Start it, and take it away in the end."""
-    done = system.start()
-    try:
-        assert done.code == 0, done.err + done.out
+    with started(make_system(tmp_path / "home", {"blue": 2})) as system:
         yield system
-    finally:
-        system.stop()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.kind_cluster import RunCluster
-from support.kind_system import CLAIM, DEPLOYMENT, KindSystem
+from support.kind_system import CLAIM, DEPLOYMENT, KindSystem, started
 from support.kind_tools import run_tool
 from support.local_system import agent, shell, task
 from support.waiting import wait_for
@@ -37,17 +37,6 @@ def installed(system: KindSystem) -> Iterator[KindSystem]:
         yield system
     finally:
         system.stop(check_rights=False)
-
-
-@contextmanager
-def started(system: KindSystem) -> Iterator[KindSystem]:
-    """Start it, and take it away in the end."""
-    done = system.start()
-    try:
-        assert done.code == 0, done.err + done.out
-        yield system
-    finally:
-        system.stop()
 
 
 def test_the_overlays_volume_belongs_to_one_node(system: KindSystem) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -300,3 +301,14 @@ def _last_end(pod: Mapping[str, Any]) -> dict[str, Any]:
 def _is_ready(pod: Mapping[str, Any]) -> bool:
     conditions = pod["status"].get("conditions") or ()
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+@contextmanager
+def started(system: KindSystem) -> Iterator[KindSystem]:
+    """Start it, and take it away in the end."""
+    done = system.start()
+    try:
+        assert done.code == 0, done.err + done.out
+        yield system
+    finally:
+        system.stop()

@@ -15,7 +15,7 @@ import socket
 import ssl
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from support.audit import POLICY, read_asked
 from support.waiting import wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -37,15 +38,6 @@ CONTROLLERS = (
     "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",
 )
-AUDIT_POLICY: Mapping[str, Any] = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],  # a watch is told when it begins and when it ends
-    "rules": [
-        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
-        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
-    ],
-}
 
 
 def find_programs() -> tuple[Path | None, str]:
@@ -78,9 +70,7 @@ class RealControlPlane:
         api, etcd, peer = _free_ports(3)
         plane = cls(folder, programs, api, etcd, peer, secrets.token_hex(16))
         plane._write_credentials()
-        plane._write(
-            folder / "audit-policy.json", AUDIT_POLICY if audit else {**AUDIT_POLICY, "rules": [{"level": "None"}]}
-        )
+        plane._write(folder / "audit-policy.json", POLICY if audit else {**POLICY, "rules": [{"level": "None"}]})
         try:
             for name in plane.names:
                 plane._spawn(name)
@@ -131,8 +121,7 @@ class RealControlPlane:
 
     def audited(self, namespace: str, account: str = "watchbill-operator") -> list[dict[str, Any]]:
         """What that service account asked so far."""
-        user = f"system:serviceaccount:{namespace}:{account}"
-        return [entry for entry in self._audit_entries() if entry["user"]["username"] == user]
+        return read_asked(self.audit_log, namespace, account)
 
     def forbidden(self, namespace: str) -> list[str]:
         """What the operator of that namespace asked and had no right to, without repetitions."""
@@ -277,12 +266,6 @@ class RealControlPlane:
     def _write(self, path: Path, content: Mapping[str, Any]) -> None:
         path.touch(mode=0o600)
         path.write_text(json.dumps(content, indent=1))
-
-    def _audit_entries(self) -> Iterator[dict[str, Any]]:
-        if self.audit_log.exists():
-            for line in self.audit_log.read_text(errors="replace").splitlines(keepends=True):
-                if line.endswith("\n"):  # the last one may be half written
-                    yield json.loads(line)
 
     def _ask_etcd(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         request = urllib.request.Request(f"{self.etcd}/v3/{path}", method="POST", data=json.dumps(body).encode())
